@@ -1,0 +1,195 @@
+/// NumPy arrays in and out: dtypes, shapes, strides, axes, broadcasting, overlap, out.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+
+#include "kernels.hpp"
+
+namespace kullback {
+
+namespace py = pybind11;
+
+constexpr int max_dims = 64;
+
+/// Copies `rows` rows of n elements: row r to `to + r * to_row`, from `from + r * row_step`, in steps of `step` bytes.
+template <class T>
+using Gather = void (*)(T* to, std::ptrdiff_t to_row, const char* from, std::ptrdiff_t row_step, std::ptrdiff_t step,
+                        std::size_t rows, std::size_t n);
+
+/// How the elements of one dtype and byte order are read. A null pointer: never converted to that type.
+struct Source {
+  Gather<float> to_float32;
+  Gather<double> to_float64;
+};
+
+template <class T>
+Gather<T> gather_as(const Source& source);
+template <>
+inline Gather<float> gather_as(const Source& source) {
+  return source.to_float32;
+}
+template <>
+inline Gather<double> gather_as(const Source& source) {
+  return source.to_float64;
+}
+
+enum class DType { float32, float64 };
+
+/// Dimensions that several arrays run through together; unit ones dropped, neighbours joined where all strides allow.
+/// The output, where there is one, comes after the inputs.
+struct Dims {
+  static constexpr int output = max_inputs;
+  int count = 0;
+  std::size_t length[max_dims];
+  std::ptrdiff_t stride[max_inputs + 1][max_dims];
+
+  Dims() {}  // NOLINT(modernize-use-equals-default): the arrays stay uninitialised, they are filled up to count
+
+  void append(std::size_t n, const std::ptrdiff_t (&strides)[max_inputs + 1]);
+  std::size_t size() const;
+
+  /// Puts the dimension along which the first array's rows lie closest last, where its rows, over `inner`, are strided.
+  void closest_last(const Dims& inner);
+
+  /// Whether an array is contiguous over all of these dimensions.
+  bool contiguous(int operand, std::ptrdiff_t item) const {
+    return count == 0 || (count == 1 && stride[operand][0] == item);
+  }
+
+  /// Calls f(offsets, length) for the runs along the last dimension that make up elements [begin, end) in C order.
+  template <class F>
+  void for_runs(std::size_t begin, std::size_t end, F&& f) const;
+};
+
+template <class F>
+void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
+  std::ptrdiff_t offset[max_inputs + 1] = {};
+  if (count == 0) {
+    if (begin < end) f(offset, std::size_t{1});
+    return;
+  }
+  std::size_t index[max_dims];
+  std::size_t rest = begin;
+  for (int d = count - 1; d >= 0; --d) {
+    index[d] = rest % length[d];
+    rest /= length[d];
+    for (int i = 0; i <= max_inputs; ++i) offset[i] += static_cast<std::ptrdiff_t>(index[d]) * stride[i][d];
+  }
+  const int last = count - 1;
+  while (begin < end) {
+    const std::size_t run = std::min(length[last] - index[last], end - begin);
+    f(offset, run);
+    begin += run;
+    // Carry: to the start of the next run.
+    for (int i = 0; i <= max_inputs; ++i) offset[i] -= static_cast<std::ptrdiff_t>(index[last]) * stride[i][last];
+    index[last] = 0;
+    for (int d = last - 1; d >= 0; --d) {
+      for (int i = 0; i <= max_inputs; ++i) offset[i] += stride[i][d];
+      if (++index[d] < length[d]) break;
+      for (int i = 0; i <= max_inputs; ++i) offset[i] -= static_cast<std::ptrdiff_t>(length[d]) * stride[i][d];
+      index[d] = 0;
+    }
+  }
+}
+
+/// An array argument.
+class Operand {
+ public:
+  /// Takes any array-like. Throws TypeError, which names the argument, for what is not real numbers.
+  Operand(const char* name, py::handle object);
+  Operand(const Operand&) = delete;
+  Operand& operator=(const Operand&) = delete;
+
+  const char* name() const { return name_; }
+  int ndim() const { return ndim_; }
+  py::ssize_t length(int d) const { return shape_[d]; }
+  std::ptrdiff_t stride(int d) const { return strides_[d]; }
+  const Source& source() const { return *source_; }
+  py::tuple shape() const;
+
+  /// A Python scalar, which takes the dtype of the arrays it meets.
+  bool weak() const { return weak_; }
+  DType dtype() const { return dtype_; }
+  bool native(DType dtype) const { return native_ && dtype_ == dtype; }
+  const char* data(DType dtype) const;
+
+ private:
+  void refer_to(py::handle array);
+
+  const char* name_;
+  py::object owner_;
+  const char* data_ = nullptr;
+  int ndim_ = 0;
+  const py::ssize_t* shape_ = nullptr;
+  const py::ssize_t* strides_ = nullptr;
+  const Source* source_ = nullptr;
+  DType dtype_ = DType::float64;
+  bool weak_ = false;
+  bool native_ = false;
+  double scalar64_ = 0;
+  float scalar32_ = 0;
+};
+
+using Operands = const std::array<const Operand*, max_inputs>;
+
+/// The operands' common shape.
+struct Shape {
+  int ndim = 0;
+  py::ssize_t length[max_dims];
+
+  Shape() {}  // NOLINT(modernize-use-equals-default): filled up to ndim
+};
+
+DType result_dtype(Operands& operands);
+Shape broadcast_shapes(Operands& operands);
+
+/// The stride of an operand along dimension d of the shape it is broadcast to.
+std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int d);
+
+/// Which dimensions an axis argument (None, an int or a tuple of ints) names.
+std::array<bool, max_dims> parse_axis(py::handle axis, int ndim);
+
+/// 1 / log(base) for the argument base; 1 for None.
+Partial parse_base(py::handle base);
+
+/// Where results are written: a new array, the caller's `out`, or memory that is copied there at the end because the
+/// caller's overlaps an input.
+class Output {
+ public:
+  /// Throws TypeError or ValueError where out is not None and does not fit.
+  Output(py::handle out, const Shape& shape, DType dtype);
+
+  /// Writes to other memory if out shares some with an operand, unless it is the very same elements and
+  /// `same_is_safe`.
+  void separate_from(Operands& operands, const Shape& shape, bool same_is_safe);
+
+  char* data() { return data_; }
+  std::ptrdiff_t stride(int d) const { return strides_[d]; }
+
+  /// What the call returns: out itself, a new array, or a scalar where that would have no dimensions.
+  py::object result();
+
+ private:
+  void allocate(const Shape& shape);
+
+  DType dtype_;
+  py::object out_;
+  py::object array_;
+  char* data_ = nullptr;
+  const py::ssize_t* strides_ = nullptr;
+  double scalar_ = 0;
+};
+
+/// Whether a fast call can skip everything above: an exact, aligned, C-contiguous float array in native order with one
+/// dimension or more.
+std::optional<DType> plain_float_array(py::handle object);
+
+py::object to_scalar(const void* value, DType dtype);
+
+}  // namespace kullback

@@ -1,0 +1,87 @@
+/// Divergences of two distributions. Natural logarithm; 0 log(0/q) = 0 log(0/0) = 0.
+///
+///   kl_divergence   sum p log(p/q)                                  +inf where p > 0 = q
+///   js_divergence   sum [p log(p/m) + q log(q/m)] / 2, m = (p+q)/2  every term >= 0, 0 only at p = q
+///
+/// Ratios never overflow and keep relative accuracy near 1 (log_ratio_of_positive). A negative or NaN input makes its
+/// row NaN.
+
+struct KlDivergence {
+  static constexpr int inputs = 2;
+  static constexpr double sign = 1;
+
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
+    constexpr double infinity = Constants<double>::infinity;
+    auto log_ratio = log_ratio_of_positive<typename Sum::Digits>(p, q);
+    const auto present = p > 0;
+    log_ratio.hi = select(present & (q == 0), infinity, log_ratio.hi);
+    // -inf where p is finite, NaN where it is not.
+    log_ratio.hi = select(present & (q == infinity), p - q, log_ratio.hi);
+    sum.require((p >= 0) & (q >= 0));
+    sum.add_product(p, log_ratio);
+  }
+};
+
+/// With a = max(p, q), b = min(p, q) and x = (a-b)/(a+b), a term is (a+b)/4 times
+///
+///     g(x) = (1+x) log(1+x) + (1-x) log(1-x) = x^2 + x^4 J(x^2) >= 0.
+///
+/// The series serves up to x = 1/3; beyond, the logarithms cancel to a sixth at most, which their low parts make good.
+struct JsDivergence {
+  static constexpr int inputs = 2;
+  static constexpr double sign = 1;
+
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
+    using Digits = typename Sum::Digits;
+    constexpr double infinity = Constants<double>::infinity, nan = Constants<double>::nan;
+    const V a = max(p, q), b = min(p, q);
+    const V unit = middle_range(a);
+    auto w = fast_two_sum<Digits>(a * unit, b * unit);
+    w.hi = select(w.hi == 0, 1, w.hi);
+    const auto d = fast_two_sum<Digits>(a * unit, -(b * unit));
+    const auto x = quotient<Digits>(d, w);
+
+    const auto z = two_product<Digits>(x.hi, x.hi);
+    const auto z_lo = fma(x.hi + x.hi, x.lo, z.lo);
+    const V z_tail = z.hi * z.hi * polynomial(PolynomialsOf<Digits, double>::jensen_tail, z.hi);
+
+    const V one = broadcast_like<V>(1.0);
+    const auto upper_term = x_log_x<Digits>(fast_two_sum<Digits>(one, x.hi), x.lo);
+    const auto lower_term = x_log_x<Digits>(fast_two_sum<Digits>(one, -x.hi), -x.lo);
+    const auto far = two_sum<Digits>(upper_term.hi, lower_term.hi);
+    const auto far_lo = far.lo + (upper_term.lo + lower_term.lo);
+
+    const auto is_far = x.hi > 1.0 / 3;
+    auto g = fast_two_sum<Digits>(select(is_far, far.hi, z.hi), select(is_far, 0, z_tail));
+    const auto g_lo = g.lo + select(is_far, far_lo, z_lo);
+    // Infinite mass is infinitely far from finite mass, and nowhere from infinite mass.
+    g.hi = select(a == infinity, 1, g.hi);
+    g.hi = select(b == infinity, nan, g.hi);
+    sum.require((p >= 0) & (q >= 0));
+    const PairOf<Digits, V> quarter{0.25 * g.hi, 0.25 * g_lo};
+    sum.add_product(a, quarter);
+    sum.add_product(b, quarter);
+  }
+
+ private:
+  /// A power of two that brings a to where neither a + b nor its inverse leaves the normal range.
+  template <class V>
+  KULLBACK_INLINE static V middle_range(V a) {
+    constexpr int edge = Real<double>::exponent_bias / 2;
+    constexpr double low = from_exponent<double>(-edge), high = from_exponent<double>(edge);
+    constexpr double up = from_exponent<double>(edge + Real<double>::mantissa_bits);
+    return select(a < low, up, select(a > high, low, broadcast_like<V>(1.0)));
+  }
+
+  /// x log x of x + x_lo >= 0, where x is a sum and its error.
+  template <class Digits, class V, class Low>
+  KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x, Low x_lo) {
+    const auto low = x.lo + x_lo;
+    const auto log_x = log_of_positive<Digits>(x.hi);
+    // (x + low) log(x + low) = x log x + low (1 + log x) + ...
+    const auto product = two_product<Digits>(x.hi, log_x.hi);
+    return {product.hi, product.lo + fma(x.hi, log_x.lo, fma(low, log_x.hi, low))};
+  }
+};

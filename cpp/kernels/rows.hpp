@@ -1,0 +1,237 @@
+/// The loops: over packs of a block, over rows of a batch; and the order of every sum.
+///
+/// Rows are summed in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree, lane j
+/// and lane j + half, again and again. Blocks are added in order. Nothing else decides the bits of a result.
+///
+/// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a row is rounded once,
+/// when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
+/// float64 products and sums carry their rounding errors along (TwoProduct, TwoSum), so a row is rounded once, too.
+
+constexpr double magnification = 0x1p600;
+
+/// Notes lanes that hold what no measure allows.
+struct Validity {
+  Mask<double> valid = broadcast(0.0) == broadcast(0.0);
+
+  /// The row is NaN unless `condition` holds in every lane.
+  template <int B>
+  KULLBACK_INLINE void require(Mask<double, B> condition) {
+    if constexpr (B > pack_bytes) {
+      require(condition.lower & condition.upper);
+    } else {
+      valid = valid & condition;
+    }
+  }
+};
+
+/// The sum of a block's terms.
+template <class T>
+struct Sum;
+
+template <>
+struct Sum<float> : Validity {
+  using Digits = Spare;
+
+  Pack<double> lanes;
+
+  KULLBACK_INLINE explicit Sum(bool /*magnified: float64 products of float32 never drown*/) : lanes(broadcast(0.0)) {}
+
+  /// Adds weight * factor, the lower half of a group first.
+  template <int B>
+  KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>, Nothing> factor) {
+    if constexpr (B > pack_bytes) {
+      add_product(weight.lower, Pair<Simd<double, B / 2>, Nothing>{factor.hi.lower, {}});
+      add_product(weight.upper, Pair<Simd<double, B / 2>, Nothing>{factor.hi.upper, {}});
+    } else {
+      lanes = fma(weight, factor.hi, lanes);
+    }
+  }
+
+  KULLBACK_INLINE Partial total() const {
+    if (!all(valid)) return {Constants<double>::nan, 0.0};
+    const auto by4 = lower(lanes) + upper(lanes);
+    const auto by2 = lower(by4) + upper(by4);
+    return {by2.v[0] + by2.v[1], 0.0};
+  }
+};
+
+template <>
+struct Sum<double> : Validity {
+  using Digits = Working;
+
+  Pack<double> hi, lo;
+  double scale;
+
+  KULLBACK_INLINE explicit Sum(bool magnified)
+      : hi(broadcast(0.0)), lo(broadcast(0.0)), scale(magnified ? magnification : 1.0) {}
+
+  template <int B>
+  KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>> factor) {
+    const auto w = weight * scale;
+    const auto product = two_product(w, factor.hi);
+    add(product.hi, fma(w, factor.lo, product.lo));
+  }
+
+  KULLBACK_INLINE Partial total() const {
+    if (!all(valid)) return {Constants<double>::nan, 0.0};
+    return fold(hi, lo);
+  }
+
+ private:
+  template <int B>
+  KULLBACK_INLINE void add(Simd<double, B> x, Simd<double, B> x_lo) {
+    if constexpr (B > pack_bytes) {
+      add(x.lower, x_lo.lower);
+      add(x.upper, x_lo.upper);
+    } else {
+      const auto sum = two_sum(hi, x);
+      hi = sum.hi;
+      lo = lo + (sum.lo + x_lo);
+    }
+  }
+
+  template <int B>
+  KULLBACK_INLINE static Partial fold(Simd<double, B> hi, Simd<double, B> lo) {
+    const auto sum = two_sum(lower(hi), upper(hi));
+    const auto rest = (lower(lo) + upper(lo)) + sum.lo;
+    if constexpr (B / 2 == sizeof(double)) {
+      return {sum.hi.v[0], rest.v[0]};
+    } else {
+      return fold(sum.hi, rest);
+    }
+  }
+};
+
+/// B bytes of float64 lanes from memory.
+template <int B>
+KULLBACK_INLINE Simd<double, B> load_wide(const double* from) {
+  return load<double, B>(from);
+}
+template <int B>
+KULLBACK_INLINE Simd<double, B> load_wide(const float* from) {
+  return widen(load<float, B / 2>(from));
+}
+
+/// The first count lanes of a pack; the lanes past the end hold zeros, which add 0 to every measure.
+KULLBACK_INLINE Pack<double> load_wide(const double* from, std::size_t count) { return partial_load(from, count, 0.0); }
+KULLBACK_INLINE Pack<double> load_wide(const float* from, std::size_t count) {
+  return widen(lower(partial_load(from, count, 0.0F)));
+}
+
+template <class Op, class V, class T>
+KULLBACK_INLINE void add_elements(Sum<T>& sum, const T* const* in, std::size_t i) {
+  constexpr int bytes = V::size * sizeof(double);
+  if constexpr (Op::inputs == 1) {
+    Op::add(sum, load_wide<bytes>(in[0] + i));
+  } else {
+    Op::add(sum, load_wide<bytes>(in[0] + i), load_wide<bytes>(in[1] + i));
+  }
+}
+
+template <class Op, class T>
+KULLBACK_INLINE void add_tail(Sum<T>& sum, const T* const* in, std::size_t i, std::size_t count) {
+  if constexpr (Op::inputs == 1) {
+    Op::add(sum, load_wide(in[0] + i, count));
+  } else {
+    Op::add(sum, load_wide(in[0] + i, count), load_wide(in[1] + i, count));
+  }
+}
+
+template <class Op, class T>
+KULLBACK_INLINE Partial sum_block(const T* const* in, std::size_t n, bool magnified) {
+  constexpr std::size_t lanes = Pack<double>::size, group = Group<double>::size;
+  Sum<T> sum(magnified);
+  std::size_t i = 0;
+  if constexpr (group > lanes) {
+    for (; i + group <= n; i += group) add_elements<Op, Group<double>>(sum, in, i);
+  }
+  for (; i + lanes <= n; i += lanes) add_elements<Op, Pack<double>>(sum, in, i);
+  if (i < n) add_tail<Op>(sum, in, i, n - i);
+  return sum.total();
+}
+
+template <class Op, class T>
+Partial block(const T* const* in, std::size_t n, bool magnified) {
+  return sum_block<Op>(in, n, magnified);
+}
+
+KULLBACK_INLINE bool is_finite(double x) { return __builtin_fabs(x) <= 0x1.fffffffffffffp+1023; }
+
+/// (hi + lo) * scale, rounded once.
+KULLBACK_INLINE double scaled(Partial x, Partial scale) {
+  const double hi = x.hi * scale.hi;
+  if (!is_finite(hi)) return hi;
+  const double error = __builtin_fma(x.hi, scale.hi, -hi);
+  return hi + (error + __builtin_fma(x.hi, scale.lo, x.lo * scale.hi));
+}
+
+template <class Op, class T>
+KULLBACK_INLINE T finish_row(Partial total, bool magnified, Partial scale) {
+  const double x = Op::sign * scaled(total, scale);
+  // Adding 0 makes -0 of it 0.
+  return static_cast<T>((magnified ? x * (1 / magnification) : x) + 0.0);
+}
+
+template <class Op, class T>
+T finish(Partial total, bool magnified, Partial scale) {
+  return finish_row<Op, T>(total, magnified, scale);
+}
+
+template <class Op, class T>
+void rows(const RowBatch<T>& batch) {
+  const T* in[max_inputs] = {batch.in[0], batch.in[1]};
+  T* out = batch.out;
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    Partial total = sum_block<Op>(in, batch.n, false);
+    bool magnified = false;
+    if (drowned<T>(total)) {
+      const Partial again = block<Op>(in, batch.n, true);
+      magnified = is_finite(again.hi);
+      if (magnified) total = again;
+    }
+    *out = finish_row<Op, T>(total, magnified, batch.scale);
+    out += batch.out_stride;
+    for (int i = 0; i < Op::inputs; ++i) in[i] += batch.row_stride[i];
+  }
+}
+
+/// The unit of results, as a pair of numbers.
+template <class T>
+struct Unit {
+  T hi, lo;
+};
+
+/// x * unit, rounded once.
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> scaled(Pair<Simd<T, B>> x, Unit<T> unit) {
+  const auto product = two_product(x.hi, broadcast<T, B>(unit.hi));
+  const auto low = product.lo + fma(x.hi, unit.lo, x.lo * unit.hi);
+  const auto finite = product.hi - product.hi == 0;
+  // Adding 0 makes -0 of it 0.
+  return select(finite, product.hi + low, product.hi) + 0;
+}
+
+/// f of each element, a group, a pack and the rest at a time.
+template <class T, class F>
+KULLBACK_INLINE void map_elements(const T* in, std::size_t n, T* out, F f) {
+  constexpr std::size_t lanes = Pack<T>::size, group = Group<T>::size;
+  std::size_t i = 0;
+  if constexpr (group > lanes) {
+    for (; i + group <= n; i += group) store(out + i, f(load<T, group * sizeof(T)>(in + i)));
+  }
+  for (; i + lanes <= n; i += lanes) store(out + i, f(load(in + i)));
+  if (i < n) partial_store(out + i, n - i, f(partial_load(in + i, n - i, T{1})));
+}
+
+template <class Op, class T>
+void map(const T* const* in, std::size_t n, T* out, Partial scale) {
+  const T hi = static_cast<T>(scale.hi);
+  const Unit<T> unit{hi, static_cast<T>((scale.hi - double{hi}) + scale.lo)};
+  map_elements(in[0], n, out, [=](auto x) KULLBACK_INLINE_LAMBDA { return Op::of(x, unit); });
+}
+
+/// An elementary function of each element; there is no unit to scale to.
+template <class Op, class T>
+void map_pack(const T* const* in, std::size_t n, T* out, Partial /*scale*/) {
+  map_elements(in[0], n, out, [](auto x) KULLBACK_INLINE_LAMBDA { return Op::of(x); });
+}

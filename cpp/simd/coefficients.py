@@ -1,0 +1,190 @@
+"""Find the minimax polynomials of ``math.hpp``, and print or check them.
+
+    python cpp/simd/coefficients.py            # print every table, ready to paste
+    python cpp/simd/coefficients.py --check    # compare with math.hpp; exit status 1 if they differ
+
+Each polynomial approximates a smooth remainder f on an interval. The Remez exchange minimises
+max |weight * (f - P)|, where the weight turns the error of the remainder into the relative error of the function that
+is built from it; that figure is printed in bits. Coefficients are then rounded to the format they are used in, which
+costs nothing here because every remainder is multiplied by something much smaller than the leading term.
+
+Needs mpmath.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mpmath
+from mpmath import mp, mpf
+
+mp.dps = 60
+
+Function = Callable[[mpf], mpf]
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """One remainder: what it is, where, and how many coefficients float32 and float64 need."""
+
+    name: str
+    formula: str
+    function: Function
+    weight: Function
+    low: mpf
+    high: mpf
+    terms: dict[str, int]
+
+
+def series(term: Callable[[int], mpf], x: mpf) -> mpf:
+    """Sum a power series that converges at x, so that removable singularities need no care."""
+    total, power, k = mpf(0), mpf(1), 0
+    while True:
+        step = term(k) * power
+        if abs(step) < mpf(10) ** -(mp.dps + 5):
+            return total
+        total, power, k = total + step, power * x, k + 1
+
+
+def atanh_remainder(z: mpf) -> mpf:
+    return series(lambda k: mpf(2) / (2 * k + 3), z)
+
+
+def exp_remainder(r: mpf) -> mpf:
+    return series(lambda k: 1 / mpmath.factorial(k + 2), r)
+
+
+def jensen_remainder(z: mpf) -> mpf:
+    return series(lambda k: mpf(1) / ((k + 2) * (2 * k + 3)), z)
+
+
+HALF_LN2 = mpmath.ln(2) / 2
+
+POLYNOMIALS = (
+    Polynomial(
+        "atanh_tail",
+        "(2 atanh(s) - 2 s) / s^3 in z = s^2, |s| <= 1/5",
+        atanh_remainder,
+        lambda z: z / 2,
+        mpf(0),
+        mpf(1) / 25,
+        {"float": 3, "double": 8},
+    ),
+    Polynomial(
+        "exp_tail",
+        "(exp(r) - 1 - r) / r^2, |r| <= ln(2)/2",
+        exp_remainder,
+        lambda r: r * r / mpmath.exp(r),
+        -HALF_LN2,
+        HALF_LN2,
+        {"float": 5, "double": 11},
+    ),
+    Polynomial(
+        "jensen_tail",
+        "((1+x) ln(1+x) + (1-x) ln(1-x) - x^2) / x^4 in z = x^2, |x| <= 1/3",
+        jensen_remainder,
+        lambda z: z,
+        mpf(0),
+        mpf(1) / 9,
+        {"float": 5, "double": 11},
+    ),
+)
+
+
+def evaluate(coefficients: list[mpf], x: mpf) -> mpf:
+    return mpmath.polyval(coefficients[::-1], x)
+
+
+def remez(p: Polynomial, terms: int) -> list[mpf]:
+    """Coefficients, lowest degree first, whose weighted error equioscillates."""
+    low, high = p.low, p.high
+    count = terms + 1
+    points = [
+        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * i + 1) / (2 * count)) for i in range(count)
+    ]
+    grid = [low + (high - low) * mpf(i) / (40 * count) for i in range(40 * count + 1)]
+    for _ in range(30):
+        # P(x_i) + (-1)^i E / w(x_i) = f(x_i)
+        matrix = mpmath.matrix(count, count)
+        right = mpmath.matrix(count, 1)
+        for i, x in enumerate(points):
+            for j in range(terms):
+                matrix[i, j] = x**j
+            matrix[i, terms] = (-1) ** i / p.weight(x)
+            right[i] = p.function(x)
+        solution = mpmath.lu_solve(matrix, right)
+        coefficients = [solution[j] for j in range(terms)]
+        errors = [p.weight(x) * (p.function(x) - evaluate(coefficients, x)) for x in grid]
+        extrema = alternating_extrema(grid, errors)
+        if len(extrema) < count:
+            break
+        while len(extrema) > count:
+            extrema.pop(0 if abs(extrema[0][1]) < abs(extrema[-1][1]) else -1)
+        points = [x for x, _ in extrema]
+        magnitudes = [abs(e) for _, e in extrema]
+        if max(magnitudes) / min(magnitudes) < mpf("1.0001"):
+            break
+    return coefficients
+
+
+def alternating_extrema(grid: list[mpf], errors: list[mpf]) -> list[tuple[mpf, mpf]]:
+    """The largest error of each run of one sign, in order."""
+    extrema: list[tuple[mpf, mpf]] = []
+    for x, e in zip(grid, errors, strict=True):
+        if e == 0:
+            continue
+        if extrema and (extrema[-1][1] > 0) == (e > 0):
+            if abs(e) > abs(extrema[-1][1]):
+                extrema[-1] = (x, e)
+        else:
+            extrema.append((x, e))
+    return extrema
+
+
+def rounded(x: mpf, dtype: str) -> float:
+    with mpmath.workprec(24 if dtype == "float" else 53):
+        return float(+x)
+
+
+def worst(p: Polynomial, coefficients: list[float]) -> mpf:
+    exact = [mpf(c) for c in coefficients]
+    grid = (p.low + (p.high - p.low) * mpf(i) / 2000 for i in range(2001))
+    return max(abs(p.weight(x) * (p.function(x) - evaluate(exact, x))) for x in grid)
+
+
+def tables() -> dict[tuple[str, str], list[str]]:
+    """(name, dtype) -> hex literals, highest degree first, after a comment with the error."""
+    result = {}
+    for p in POLYNOMIALS:
+        for dtype, terms in p.terms.items():
+            coefficients = [rounded(c, dtype) for c in remez(p, terms)]
+            bits = mpmath.log(worst(p, coefficients), 2)
+            suffix = "f" if dtype == "float" else ""
+            comment = f"// {p.name}: {p.formula}; relative error 2^{mpmath.nstr(bits, 4)}"
+            result[p.name, dtype] = [comment, *(c.hex() + suffix for c in reversed(coefficients))]
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Minimax polynomials of math.hpp")
+    parser.add_argument("--check", action="store_true", help="compare with math.hpp instead of printing")
+    check = parser.parse_args().check
+    source = "".join(Path(__file__).with_name("math.hpp").read_text().split()) if check else ""
+    missing = 0
+    for (name, dtype), (comment, *literals) in tables().items():
+        if not check:
+            print(f"{dtype}\n{comment}\n{{" + ", ".join(literals) + "}\n")
+        elif ",".join(literals) not in source:
+            print(f"math.hpp does not hold the coefficients of {name} for {dtype}: {', '.join(literals)}")
+            missing += 1
+    if check and not missing:
+        print(f"math.hpp holds the {len(tables())} tables found here")
+    return int(missing > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

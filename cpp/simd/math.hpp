@@ -1,0 +1,444 @@
+/// Elementary functions on packs.
+///
+/// Logarithms come as an unevaluated pair hi + lo, because the measures multiply them before they round. All of them
+/// rest on one polynomial: with s = d / w, d = a - b and w = a + b,
+///
+///     log(a / b) = 2 atanh(s) = 2 s + s^3 T(s^2),
+///
+/// after a and b were scaled by powers of two to 2/3 <= a/b <= 3/2, so that d is exact (Sterbenz) and |s| <= 1/5.
+///
+/// Errors in ULP over the whole domain, and the inputs that reach them, are printed by tests/long/run:
+///
+///     function   float32   float64
+///     exp        0.51      0.51
+///     expm1      0.80      0.80
+///     log        0.55      0.53
+///     log1p      0.55      0.53
+///
+/// Coefficients: coefficients.py, highest degree first.
+
+template <class T>
+struct Polynomials;
+
+template <>
+struct Polynomials<float> {
+  // atanh_tail: (2 atanh(s) - 2 s) / s^3 in z = s^2, |s| <= 1/5; relative error 2^-28.29
+  static constexpr float atanh_tail[] = {
+      0x1.36e4660000000p-2f,
+      0x1.992b0a0000000p-2f,
+      0x1.5555b40000000p-1f,
+  };
+  // exp_tail: (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2; relative error 2^-27.99
+  static constexpr float exp_tail[] = {
+      0x1.6a246e0000000p-10f, 0x1.1239d40000000p-7f, 0x1.5558f00000000p-5f,
+      0x1.5554920000000p-3f,  0x1.fffffc0000000p-2f,
+  };
+  // jensen_tail: ((1+x) ln(1+x) + (1-x) ln(1-x) - x^2) / x^4 in z = x^2, |x| <= 1/3; relative error 2^-32.54
+  static constexpr float jensen_tail[] = {
+      0x1.3e11d80000000p-6f, 0x1.6317b80000000p-6f, 0x1.24d3e40000000p-5f, 0x1.1110420000000p-4f, 0x1.5555560000000p-3f,
+  };
+};
+
+template <>
+struct Polynomials<double> {
+  // atanh_tail: (2 atanh(s) - 2 s) / s^3 in z = s^2, |s| <= 1/5; relative error 2^-61.4
+  static constexpr double atanh_tail[] = {
+      0x1.1b69f9983f09ap-3, 0x1.0dcf11ae836fep-3, 0x1.3b358bd09cf6dp-3, 0x1.745c4c79bae87p-3,
+      0x1.c71c7488def9dp-3, 0x1.24924921ec048p-2, 0x1.999999999c0f8p-2, 0x1.555555555554fp-1,
+  };
+  // exp_tail: (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2; relative error 2^-60.28
+  static constexpr double exp_tail[] = {
+      0x1.1e3cfd78b5765p-29, 0x1.af6bd76fe6a73p-26, 0x1.27e5b453495d9p-22, 0x1.71ddf02a2d967p-19,
+      0x1.a01a01369361bp-16, 0x1.a01a01b37a803p-13, 0x1.6c16c16c30457p-10, 0x1.111111110ec67p-7,
+      0x1.5555555555503p-5,  0x1.555555555555bp-3,  0x1.0000000000000p-1,
+  };
+  // jensen_tail: ((1+x) ln(1+x) + (1-x) ln(1-x) - x^2) / x^4 in z = x^2, |x| <= 1/3; relative error 2^-59.18
+  static constexpr double jensen_tail[] = {
+      0x1.abc0b90261c82p-8, 0x1.bc7f5e7d10b5dp-9, 0x1.63b9e156c3eb3p-8, 0x1.ab29ab06821cfp-8,
+      0x1.111bc7ab21939p-7, 0x1.68160078543fcp-7, 0x1.f07c22fcbcd24p-7, 0x1.6c16c162564c9p-6,
+      0x1.24924924a03a8p-5, 0x1.1111111111072p-4, 0x1.5555555555555p-3,
+  };
+};
+
+/// ln 2 in two parts; k * ln2_hi is exact for every exponent difference k that two numbers of the type can have.
+template <class T>
+struct Constants;
+
+template <>
+struct Constants<float> {
+  static constexpr float ln2_hi = 0x1.62e4p-1f;
+  static constexpr float ln2_lo = 0x1.7f7d1cp-20f;
+  static constexpr float log2_e = 0x1.715476p+0f;
+  static constexpr float min_normal = 0x1p-126f;
+  static constexpr float infinity = __builtin_inff();
+  static constexpr float nan = __builtin_nanf("");
+  static constexpr float exp_low = -104.0f;
+  static constexpr float exp_high = 89.0f;
+};
+
+template <>
+struct Constants<double> {
+  static constexpr double ln2 = 0x1.62e42fefa39efp-1;
+  static constexpr double ln2_hi = 0x1.62e42fefap-1;
+  static constexpr double ln2_lo = 0x1.cf79abc9e3b398p-40;
+  static constexpr double log2_e = 0x1.71547652b82fep+0;
+  static constexpr double min_normal = 0x1p-1022;
+  static constexpr double infinity = __builtin_inf();
+  static constexpr double nan = __builtin_nan("");
+  static constexpr double exp_low = -746.0;
+  static constexpr double exp_high = 710.0;
+};
+
+/// How many digits a calculation carries beyond those of its lanes. Working: twice as many, as pairs hi + lo, for a
+/// result that is rounded once. Spare: none, for float32 data in float64 lanes, which are wide enough by themselves.
+struct Working {};
+struct Spare {};
+
+/// The low part that Spare calculations do without: adds nothing, costs nothing.
+struct Nothing {};
+
+/// An unevaluated sum. |lo| may reach a fiftieth of |hi|: it is not a mere rounding error. Where hi is infinite or NaN,
+/// lo has no meaning.
+template <class V, class Low = V>
+struct Pair {
+  V hi;
+  Low lo;
+};
+
+template <class Digits, class V>
+struct PairFor {
+  using Type = Pair<V>;
+};
+template <class V>
+struct PairFor<Spare, V> {
+  using Type = Pair<V, Nothing>;
+};
+template <class Digits, class V>
+using PairOf = typename PairFor<Digits, V>::Type;
+
+template <class V>
+KULLBACK_INLINE V operator+(V a, Nothing) {
+  return a;
+}
+KULLBACK_INLINE Nothing operator-(Nothing) { return {}; }
+template <class V>
+KULLBACK_INLINE Nothing operator*(V, Nothing) {
+  return {};
+}
+template <class A, class V>
+KULLBACK_INLINE V fma(A, Nothing, V c) {
+  return c;
+}
+template <class A, class B>
+KULLBACK_INLINE Nothing fma(A, B, Nothing) {
+  return {};
+}
+template <class A>
+KULLBACK_INLINE Nothing fma(A, Nothing, Nothing) {
+  return {};
+}
+template <class M>
+KULLBACK_INLINE Nothing select(M, Nothing, Nothing) {
+  return {};
+}
+
+template <class V>
+KULLBACK_INLINE V value(Pair<V> a) {
+  return a.hi + a.lo;
+}
+template <class V>
+KULLBACK_INLINE V value(Pair<V, Nothing> a) {
+  return a.hi;
+}
+
+/// a + b with its rounding error, for |a| >= |b| or a = 0.
+template <class Digits = Working, class V>
+KULLBACK_INLINE PairOf<Digits, V> fast_two_sum(V a, V b) {
+  const V sum = a + b;
+  if constexpr (same<Digits, Spare>) {
+    return {sum, {}};
+  } else {
+    return {sum, b - (sum - a)};
+  }
+}
+
+/// a + b with its rounding error, for a, b >= 0.
+template <class Digits = Working, class V>
+KULLBACK_INLINE PairOf<Digits, V> positive_two_sum(V a, V b) {
+  if constexpr (same<Digits, Spare>) {
+    return {a + b, {}};
+  } else {
+    return fast_two_sum(max(a, b), min(a, b));
+  }
+}
+
+/// a + b with its rounding error.
+template <class Digits = Working, class V>
+KULLBACK_INLINE PairOf<Digits, V> two_sum(V a, V b) {
+  const V sum = a + b;
+  if constexpr (same<Digits, Spare>) {
+    return {sum, {}};
+  } else {
+    const V from_b = sum - a;
+    return {sum, (a - (sum - from_b)) + (b - from_b)};
+  }
+}
+
+/// a * b with its rounding error, barring underflow.
+template <class Digits = Working, class V>
+KULLBACK_INLINE PairOf<Digits, V> two_product(V a, V b) {
+  const V product = a * b;
+  if constexpr (same<Digits, Spare>) {
+    return {product, {}};
+  } else {
+    return {product, fma(a, b, -product)};
+  }
+}
+
+/// d / w with its rounding error. |d| <= |w|, neither w nor its inverse subnormal.
+template <class Digits = Working, class V, class Low>
+KULLBACK_INLINE PairOf<Digits, V> quotient(V d, Pair<V, Low> w) {
+  if constexpr (same<Digits, Spare>) {
+    return {d / w.hi, {}};
+  } else {
+    const V inverse = 1 / w.hi;
+    const V s = d * inverse;
+    return {s, inverse * fma(-s, w.lo, fma(-s, w.hi, d))};
+  }
+}
+
+template <class Digits = Working, class V, class Low>
+KULLBACK_INLINE PairOf<Digits, V> quotient(Pair<V, Low> d, Pair<V, Low> w) {
+  if constexpr (same<Digits, Spare>) {
+    return {d.hi / w.hi, {}};
+  } else {
+    const V inverse = 1 / w.hi;
+    const V s = d.hi * inverse;
+    return {s, inverse * (fma(-s, w.lo, fma(-s, w.hi, d.hi)) + d.lo)};
+  }
+}
+
+/// Horner's scheme.
+template <class C, class T, int B, std::size_t N>
+KULLBACK_INLINE Simd<T, B> polynomial(const C (&coefficients)[N], Simd<T, B> x) {
+  auto y = fma(broadcast<T, B>(coefficients[0]), x, T{coefficients[1]});
+  for (std::size_t i = 2; i < N; ++i) y = fma(y, x, T{coefficients[i]});
+  return y;
+}
+
+/// The polynomials that give a calculation its digits: float32's are good to 2^-28.
+template <class Digits, class T>
+struct PolynomialsFor {
+  using Type = Polynomials<T>;
+};
+template <class T>
+struct PolynomialsFor<Spare, T> {
+  using Type = Polynomials<float>;
+};
+template <class Digits, class T>
+using PolynomialsOf = typename PolynomialsFor<Digits, T>::Type;
+
+/// 2^n, for normal results.
+template <class T>
+constexpr T from_exponent(int n) {
+  T x = 1;
+  for (; n > 0; --n) x *= 2;
+  for (; n < 0; ++n) x /= 2;
+  return x;
+}
+
+// Logarithms --------------------------------------------------------------------------------------------------------
+
+/// The exponent field of a word.
+template <class T>
+struct Field {
+  using Bits = typename Real<T>::Bits;
+  static constexpr Bits unit = Bits{1} << Real<T>::mantissa_bits;
+  static constexpr Bits mantissa = unit - 1;
+  static constexpr Bits exponent = ~mantissa;
+  static constexpr Bits one = Bits{Real<T>::exponent_bias} << Real<T>::mantissa_bits;
+};
+
+/// Scales subnormal x into the normal range; k, to which sign times x's exponent will be added, makes up for it. This
+/// and all exponents k below count in exponent_unit.
+/// float32 data are never subnormal in float64 lanes.
+template <class Digits, class T, int B>
+KULLBACK_INLINE Simd<T, B> normalize(Simd<T, B> x, T sign, Simd<T, B>& k) {
+  if constexpr (same<Digits, Spare>) return x;
+  constexpr int shift = Real<T>::mantissa_bits + 1;
+  constexpr T scale = static_cast<T>(std::uint64_t{1} << shift);
+  const auto subnormal = x < Constants<T>::min_normal;
+  k = select(subnormal, k - sign * shift * exponent_unit<T>, k);
+  return select(subnormal, x * scale, x);
+}
+
+/// k plus the exponent that `exponent` holds; k is 0 to begin with where nothing was normalized.
+template <class Digits, class T, int B>
+KULLBACK_INLINE Simd<T, B> add_exponent(Simd<T, B> k, Simd<typename Real<T>::Bits, B> exponent) {
+  if constexpr (same<Digits, Spare>) {
+    return exponent_to_real<T>(exponent);
+  } else {
+    return k + exponent_to_real<T>(exponent);
+  }
+}
+
+/// x = m 2^k with 3/4 <= m < 3/2, for positive finite x; `exponent` holds k in its exponent field. Zero and infinity
+/// give a finite m and k.
+template <class Digits, class T, int B>
+KULLBACK_INLINE Simd<T, B> split(Simd<T, B> x, Simd<T, B>& k, Simd<typename Real<T>::Bits, B>& exponent) {
+  using F = Field<T>;
+  k = broadcast<T, B>(T{0});
+  const auto bits = to_bits(normalize<Digits>(x, T{1}, k));
+  exponent = (bits - (F::one - F::unit / 2)) & F::exponent;
+  k = add_exponent<Digits>(k, exponent);
+  return from_bits<T>(bits - exponent);
+}
+
+/// k ln 2 + 2 atanh(s), |s| <= 1/5.
+template <class Digits, class T, int B, class Low>
+KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_from_quotient(Pair<Simd<T, B>, Low> s, Simd<T, B> k) {
+  using C = Constants<T>;
+  const auto z = s.hi * s.hi;
+  const auto tail = polynomial(PolynomialsOf<Digits, T>::atanh_tail, z);
+  if constexpr (same<Digits, Spare>) {
+    return {fma(k, C::ln2 / exponent_unit<T>, s.hi * fma(z, tail, T{2})), {}};
+  } else {
+    // |2 s| < ln 2, so the exponent's part is the larger one, or 0.
+    const auto sum = fast_two_sum(k * (C::ln2_hi / exponent_unit<T>), s.hi + s.hi);
+    const auto low = fma(k, C::ln2_lo / exponent_unit<T>, sum.lo + (s.lo + s.lo));
+    return {sum.hi, fma(s.hi * z, tail, low)};
+  }
+}
+
+/// log x of positive finite x; finite at 0 and infinity, meaningless elsewhere.
+template <class Digits = Working, class T, int B>
+KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_of_positive(Simd<T, B> x) {
+  Simd<T, B> k;
+  Simd<typename Real<T>::Bits, B> exponent;
+  const auto m = split<Digits>(x, k, exponent);
+  const auto w = fast_two_sum<Digits>(broadcast<T, B>(T{1}), m);
+  return log_from_quotient<Digits>(quotient<Digits>(m - 1, w), k);
+}
+
+/// log(a / b) of positive finite a and b, without overflow, and with relative accuracy near a = b;
+/// finite where either is 0 or infinite, meaningless elsewhere.
+template <class Digits = Working, class T, int B>
+KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_ratio_of_positive(Simd<T, B> a, Simd<T, B> b) {
+  using F = Field<T>;
+  auto k = broadcast<T, B>(T{0});
+  const auto a_bits = to_bits(normalize<Digits>(a, T{1}, k));
+  const auto b_bits = to_bits(normalize<Digits>(b, T{-1}, k));
+  // x / y = a / b 2^-k between 2/3 and 3/2: the difference of the words is the logarithm, to within 0.09, in units of
+  // the exponent field.
+  const auto difference = a_bits - b_bits;
+  const auto exponent = (difference + F::unit / 2) & F::exponent;
+  const auto y_bits = (b_bits & F::mantissa) | F::one;
+  const auto y = from_bits<T>(y_bits);
+  const auto x = from_bits<T>(difference - exponent + y_bits);
+  const auto w = positive_two_sum<Digits>(x, y);
+  return log_from_quotient<Digits>(quotient<Digits>(x - y, w), add_exponent<Digits>(k, exponent));
+}
+
+/// log(1 + x) of finite x > -1; finite at -1, meaningless elsewhere.
+template <class T, int B>
+KULLBACK_INLINE Pair<Simd<T, B>> log1p_of_finite(Simd<T, B> x) {
+  using F = Field<T>;
+  const auto u = two_sum(broadcast<T, B>(T{1}), x);
+  Simd<T, B> k;
+  Simd<typename Real<T>::Bits, B> exponent;
+  const auto m = split<Working>(u.hi, k, exponent);
+  // 2^-k; for the largest exponents 0, where u.lo is far below the result's last digit.
+  const auto scale = from_bits<T>(F::one - exponent);
+  const auto r = fast_two_sum(m - 1, u.lo * scale);
+  auto w = fast_two_sum(broadcast<T, B>(T{2}), r.hi);
+  w.lo = w.lo + r.lo;
+  auto y = log_from_quotient<Working>(quotient(r, w), k);
+  // The quotient of a tiny x would lose digits among the subnormals.
+  constexpr T tiny = from_exponent<T>(-2 * Real<T>::mantissa_bits - 4);
+  const auto is_tiny = abs(x) < tiny;
+  y.hi = select(is_tiny, x, y.hi);
+  y.lo = select(is_tiny, 0, y.lo);
+  return y;
+}
+
+/// log x for every x.
+template <class Digits = Working, class T, int B>
+KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_pair(Simd<T, B> x) {
+  constexpr T infinity = Constants<T>::infinity;
+  auto y = log_of_positive<Digits>(x);
+  y.hi = select(x == 0, -infinity, y.hi);
+  y.hi = select(x == infinity, infinity, y.hi);
+  y.hi = select(x >= 0, y.hi, Constants<T>::nan);
+  return y;
+}
+
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> log(Simd<T, B> x) {
+  return value(log_pair(x));
+}
+
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> log1p(Simd<T, B> x) {
+  constexpr T infinity = Constants<T>::infinity;
+  auto y = value(log1p_of_finite(x));
+  y = select(x == -1, -infinity, y);
+  y = select(x == infinity, infinity, y);
+  return select(x >= -1, y, Constants<T>::nan);
+}
+
+// Exponentials ------------------------------------------------------------------------------------------------------
+
+/// exp(x) = 2^k (1 + r + tail).
+template <class V>
+struct ReducedExponential {
+  V shifted;  ///< k in its lowest bits
+  V k, r, tail;
+};
+
+template <class T, int B>
+KULLBACK_INLINE ReducedExponential<Simd<T, B>> reduce_exponential(Simd<T, B> x) {
+  // Adding this leaves no bits below the unit, so that k is rounded to nearest.
+  constexpr T shift = static_cast<T>(std::uint64_t{3} << (Real<T>::mantissa_bits - 1));
+  const auto shifted = fma(x, Constants<T>::log2_e, broadcast<T, B>(shift));
+  const auto k = shifted - shift;
+  const auto r = fast_two_sum(fma(-k, Constants<T>::ln2_hi, x), k * -Constants<T>::ln2_lo);
+  return {shifted, k, r.hi, fma(r.hi * r.hi, polynomial(Polynomials<T>::exp_tail, r.hi), r.lo)};
+}
+
+/// Clamps to where the result is at its limit anyhow; NaN stays.
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> clamp(Simd<T, B> x, T low, T high) {
+  return select(x < low, low, select(x > high, high, x));
+}
+
+/// 2^(k + offset), which must be normal, of an offset in the exponent field over the bits of 1.
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> power_of_two(Simd<T, B> shifted, Simd<typename Real<T>::Bits, B> offset) {
+  return from_bits<T>(shift_left<Real<T>::mantissa_bits>(to_bits(shifted)) + offset);
+}
+
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> exp(Simd<T, B> x) {
+  const auto e = reduce_exponential(clamp(x, Constants<T>::exp_low, Constants<T>::exp_high));
+  const auto sum = fast_two_sum(broadcast<T, B>(T{1}), e.r);
+  const auto y = sum.hi + (sum.lo + e.tail);
+  // The scale goes on in two factors, the first normal, so that a subnormal result is rounded once by the second.
+  constexpr int bias = Real<T>::exponent_bias;
+  constexpr T up = from_exponent<T>(bias / 2 + 1), down = from_exponent<T>(-bias / 2 - 1);
+  const auto tiny = e.k < T{-(bias / 2)};
+  const auto first = to_bits(select(tiny, up, T{1} / 2));
+  return y * power_of_two(e.shifted, first) * select(tiny, down, T{2});
+}
+
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> expm1(Simd<T, B> x) {
+  using F = Field<T>;
+  // Below, the result rounds to -1; there the scale 2^(k - 1) is still normal.
+  const auto e = reduce_exponential(clamp(x, T{-Real<T>::mantissa_bits}, Constants<T>::exp_high));
+  // (2^k - 1) + 2^k (r + tail), halved so that the largest k fits.
+  const auto scale = power_of_two(e.shifted, broadcast<typename F::Bits, B>(F::one - F::unit));
+  const auto leading = two_sum(scale, broadcast<T, B>(T{-1} / 2));
+  const auto sum = two_sum(leading.hi, scale * e.r);
+  const auto half = sum.hi + (sum.lo + fma(scale, e.tail, leading.lo));
+  return select(e.k == 0, select(x == 0, x, e.r + e.tail), half + half);
+}

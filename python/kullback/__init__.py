@@ -1,0 +1,55 @@
+"""Entropy, KL divergence and cross-entropy of NumPy arrays.
+
+Accurate to the last digit or two, the same bits on every machine, and fast. The functions take any real
+array-like, in the order of their formulas: the reference `p` before the model `q`.
+
+Submodules
+----------
+runtime
+    What runs: targets and threads.
+reference
+    The same functions in pure Python, for plain lists and any precision.
+testing
+    Checks of accuracy against the reference.
+"""
+
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+from . import runtime
+from .probabilities import (
+    binary_entropy,
+    cross_entropy,
+    entropy,
+    js_divergence,
+    kl_divergence,
+    self_information,
+)
+
+__version__: str = runtime.info()["version"]
+
+__all__ = [
+    "__version__",
+    "binary_entropy",
+    "cross_entropy",
+    "entropy",
+    "js_divergence",
+    "kl_divergence",
+    "reference",
+    "runtime",
+    "self_information",
+    "testing",
+]
+
+_LAZY = ("reference", "testing")
+
+
+def __getattr__(name: str) -> _Any:
+    # Imported when first used: inference code never does.
+    if name in _LAZY:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
