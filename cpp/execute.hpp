@@ -31,7 +31,8 @@ class Inputs {
       gather_[i] = gather_as<T>(operand->source());
       bool strides_fit = reinterpret_cast<std::uintptr_t>(data_[i]) % alignof(T) == 0;
       for (int d = 0; d < outer.count; ++d) strides_fit = strides_fit && outer.stride[i][d] % item == 0;
-      direct_[i] = (operand->native(dtype) || operand->weak()) && strides_fit && inner.contiguous(i, item);
+      readable_[i] = (operand->native(dtype) || operand->weak()) && strides_fit;
+      direct_[i] = readable_[i] && inner.contiguous(i, item);
       all_direct_ = all_direct_ && direct_[i];
     }
   }
@@ -41,6 +42,17 @@ class Inputs {
   int count() const { return count_; }
   bool direct(int i) const { return direct_[i]; }
   bool all_direct() const { return all_direct_; }
+
+  /// Whether rows can be read where they are, as columns: neighbours next to each other, elements a fixed step apart.
+  bool side_by_side(const Dims& outer) const {
+    if (inner_.count != 1 || outer.count == 0) return false;
+    for (int i = 0; i < count_; ++i) {
+      if (!readable_[i] || outer.stride[i][outer.count - 1] != item || inner_.stride[i][0] % item != 0) return false;
+    }
+    return true;
+  }
+
+  const T* element(int i, std::ptrdiff_t offset) const { return reinterpret_cast<const T*>(data_[i] + offset); }
 
   void allocate_buffers(int threads) {
     if (!all_direct_) buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
@@ -70,6 +82,7 @@ class Inputs {
   int count_ = 0;
   const char* data_[max_inputs] = {};
   Gather<T> gather_[max_inputs] = {};
+  bool readable_[max_inputs] = {};
   bool direct_[max_inputs] = {};
   bool all_direct_ = true;
   std::unique_ptr<T[]> buffers_;
@@ -102,6 +115,7 @@ class RowJob {
       threads_ = row_threads;
       partials_.resize((n_ + block_size - 1) / block_size);
     }
+    side_by_side_ = !share_rows_ && !inputs_.all_direct() && inputs_.side_by_side(outer_);
     inputs_.allocate_buffers(threads_);
   }
 
@@ -118,7 +132,9 @@ class RowJob {
     }
     parallel_for(rows_, threads_, [&](std::size_t begin, std::size_t end, int thread) {
       outer_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t count) {
-        if (n_ <= block_size) {
+        if (side_by_side_) {
+          columns(offset, count, thread);
+        } else if (n_ <= block_size) {
           short_rows(offset, count, thread);
         } else {
           long_rows(offset, count, thread);
@@ -190,6 +206,33 @@ class RowJob {
     }
   }
 
+  void columns(const std::ptrdiff_t* offset, std::size_t count, int thread) const {
+    constexpr std::size_t most = 64;
+    for (std::size_t first = 0; first < count; first += most) {
+      std::ptrdiff_t at[max_inputs + 1];
+      for (int i = 0; i <= max_inputs; ++i) at[i] = offset[i] + static_cast<std::ptrdiff_t>(first) * row_step(i);
+      ColumnBatch<T> batch{};
+      batch.columns = std::min(most, count - first);
+      Partial totals[most] = {}, partials[most];
+      batch.out = partials;
+      for (std::size_t begin = 0; begin < n_; begin += block_size) {
+        batch.n = std::min(block_size, n_ - begin);
+        for (int i = 0; i < inputs_.count(); ++i) {
+          batch.step[i] = inner_.stride[i][0] / item;
+          batch.in[i] = inputs_.element(i, at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
+        }
+        kernel_.columns(batch);
+        for (std::size_t column = 0; column < batch.columns; ++column) {
+          totals[column] = n_ <= block_size ? partials[column] : combine(totals[column], partials[column]);
+        }
+      }
+      for (std::size_t column = 0; column < batch.columns; ++column) {
+        finish_row(at, totals[column], thread);
+        for (int i = 0; i <= max_inputs; ++i) at[i] += row_step(i);
+      }
+    }
+  }
+
   Partial block(const std::ptrdiff_t* at, std::size_t index, bool magnified, int thread) const {
     const std::size_t begin = index * block_size, end = std::min(begin + block_size, n_);
     const T* in[max_inputs] = {};
@@ -227,6 +270,7 @@ class RowJob {
   std::size_t n_, rows_;
   int threads_ = 1;
   bool share_rows_ = false;
+  bool side_by_side_ = false;
   std::vector<Partial> partials_;
 };
 

@@ -30,12 +30,24 @@ struct RowBatch {
   Partial scale;  ///< the factor of the unit: 1 for nats, 1/log(base) otherwise
 };
 
+/// Rows that lie side by side, one element of each next to the other: columns, at most one block long.
+template <class T>
+struct ColumnBatch {
+  const T* in[max_inputs];
+  std::ptrdiff_t step[max_inputs];  ///< elements from one element of a column to the next
+  std::size_t n;
+  std::size_t columns;
+  Partial* out;  ///< one sum per column
+};
+
 /// A measure that reduces a row to one value.
 template <class T>
 struct RowKernel {
   void (*rows)(const RowBatch<T>& batch);
   /// The sum over one block. `magnified` keeps the digits of rows whose sum would otherwise drown among the subnormals.
   Partial (*block)(const T* const* in, std::size_t n, bool magnified);
+  /// The same sums as block's, of many columns at once.
+  void (*columns)(const ColumnBatch<T>& batch);
   T (*finish)(Partial total, bool magnified, Partial scale);
 };
 

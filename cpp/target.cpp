@@ -52,7 +52,8 @@ Partial reciprocal_log(double base) {
 
 template <class T>
 constexpr Kernels<T> kernels_of = {
-#define KULLBACK_ROW(inputs, name, operation) {rows<operation, T>, block<operation, T>, finish<operation, T>},
+#define KULLBACK_ROW(inputs, name, operation) \
+  {rows<operation, T>, block<operation, T>, columns<operation, T>, finish<operation, T>},
 #define KULLBACK_MAP(inputs, name, operation) map<operation, T>,
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"

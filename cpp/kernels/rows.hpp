@@ -53,6 +53,17 @@ struct Sum<float> : Validity {
     const auto by2 = lower(by4) + upper(by4);
     return {by2.v[0] + by2.v[1], 0.0};
   }
+
+  /// Adds another sum lane by lane, as total() adds the lanes of one.
+  KULLBACK_INLINE void merge(const Sum& other) {
+    lanes = lanes + other.lanes;
+    valid = valid & other.valid;
+  }
+
+  /// The sum in each lane.
+  KULLBACK_INLINE Pair<Pack<double>> by_lane() const {
+    return {select(valid, lanes, Constants<double>::nan), broadcast(0.0)};
+  }
 };
 
 template <>
@@ -76,6 +87,15 @@ struct Sum<double> : Validity {
     if (!all(valid)) return {Constants<double>::nan, 0.0};
     return fold(hi, lo);
   }
+
+  KULLBACK_INLINE void merge(const Sum& other) {
+    const auto sum = two_sum(hi, other.hi);
+    hi = sum.hi;
+    lo = (lo + other.lo) + sum.lo;
+    valid = valid & other.valid;
+  }
+
+  KULLBACK_INLINE Pair<Pack<double>> by_lane() const { return {select(valid, hi, Constants<double>::nan), lo}; }
 
  private:
   template <int B>
@@ -153,6 +173,35 @@ KULLBACK_INLINE Partial sum_block(const T* const* in, std::size_t n, bool magnif
 template <class Op, class T>
 Partial block(const T* const* in, std::size_t n, bool magnified) {
   return sum_block<Op>(in, n, magnified);
+}
+
+/// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
+/// so each column's bits are those of a row.
+template <class Op, class T>
+void columns(const ColumnBatch<T>& batch) {
+  constexpr std::size_t lanes = Pack<double>::size;
+  for (std::size_t first = 0; first < batch.columns; first += lanes) {
+    const std::size_t count = batch.columns - first < lanes ? batch.columns - first : lanes;
+    Sum<T> sums[lanes] = {Sum<T>(false), Sum<T>(false), Sum<T>(false), Sum<T>(false),
+                          Sum<T>(false), Sum<T>(false), Sum<T>(false), Sum<T>(false)};
+    const T* in[max_inputs] = {};
+    for (int i = 0; i < Op::inputs; ++i) in[i] = batch.in[i] + first;
+    for (std::size_t row = 0; row < batch.n; ++row) {
+      if (count == lanes) {
+        add_elements<Op, Pack<double>>(sums[row % lanes], in, 0);
+      } else {
+        add_tail<Op>(sums[row % lanes], in, 0, count);
+      }
+      for (int i = 0; i < Op::inputs; ++i) in[i] += batch.step[i];
+    }
+    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+      for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
+    }
+    double hi[lanes], lo[lanes];
+    store(hi, sums[0].by_lane().hi);
+    store(lo, sums[0].by_lane().lo);
+    for (std::size_t column = 0; column < count; ++column) batch.out[first + column] = {hi[column], lo[column]};
+  }
 }
 
 KULLBACK_INLINE bool is_finite(double x) { return __builtin_fabs(x) <= 0x1.fffffffffffffp+1023; }

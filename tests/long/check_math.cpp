@@ -1,0 +1,515 @@
+/// Checks of the kernels that take minutes, without Python; tests/long/run builds and runs it.
+///
+///   check_math accuracy                   errors of the pack functions, on the fastest target
+///   check_math bits [samples] [fastest]   digests of every kernel's output bits, on all targets that run here
+///
+/// `accuracy` takes every float32 input, and spread float64 inputs, and fails above 1 ULP. Exact values come from the C
+/// library's function of the same name in a wider type: their error is below 0.01 ULP of the type that is checked.
+/// `bits` fails where targets differ. Its lines can be compared with those of another machine, if samples are the same.
+///
+/// Kernels come from kernels.def: a new one is checked without a change here.
+
+#include <algorithm>
+#include <atomic>
+#include <cfloat>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "parallel.hpp"
+
+using kullback::combine;
+using kullback::Kernels;
+using kullback::MapKernel;
+using kullback::Partial;
+using kullback::RowBatch;
+using kullback::RowKernel;
+using kullback::Target;
+
+namespace {
+
+constexpr double largest_error = 1.0;
+constexpr std::uint64_t float64_inputs = std::uint64_t{1} << 28;
+constexpr std::size_t chunk_size = 4096;
+
+static_assert(LDBL_MANT_DIG >= 64, "float64 needs a wider type to be checked against");
+
+template <class T>
+struct Format;
+
+template <>
+struct Format<float> {
+  using Bits = std::uint32_t;
+  using Wide = double;
+  static constexpr const char* name = "float32";
+  static constexpr int mantissa_bits = 23;
+  static constexpr int exponent_bias = 127;
+  static constexpr double overflow = 0x1.ffffffp127;  ///< what rounds to infinity
+  static constexpr double exponential_range = 106;    ///< exp is 0 or infinite beyond
+};
+
+template <>
+struct Format<double> {
+  using Bits = std::uint64_t;
+  using Wide = long double;
+  static constexpr const char* name = "float64";
+  static constexpr int mantissa_bits = 52;
+  static constexpr int exponent_bias = 1023;
+  static constexpr long double overflow = 0x1.fffffffffffff8p1023L;
+  static constexpr double exponential_range = 750;
+};
+
+template <class To, class From>
+To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(To));
+  return to;
+}
+
+template <class T>
+typename Format<T>::Bits to_bits(T x) {
+  return bit_cast<typename Format<T>::Bits>(x);
+}
+
+/// Calls body(i) for each i below count, over all threads, in no order.
+template <class Body>
+void for_each(std::uint64_t count, const Body& body) {
+  std::atomic<std::uint64_t> next{0};
+  const int threads = kullback::available_threads();
+  kullback::parallel_for(static_cast<std::size_t>(threads), threads, [&](std::size_t, std::size_t, int) {
+    for (std::uint64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(i);
+  });
+}
+
+// Inputs ------------------------------------------------------------------------------------------------------------
+
+/// The finalizer of SplitMix64.
+std::uint64_t mix(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+/// SplitMix64: its state steps by a constant, so that any thread can start anywhere.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(mix(seed)) {}
+
+  std::uint64_t bits() { return mix(state_ += 0x9e3779b97f4a7c15); }
+  std::uint64_t below(std::uint64_t n) { return (bits() >> 32) * n >> 32; }
+  /// In [0, 1).
+  double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+  /// A random number between 2^-(depth + 1) and 1, of each exponent equally often.
+  template <class T>
+  T small(std::uint64_t depth) {
+    using F = Format<T>;
+    using Bits = typename F::Bits;
+    const auto mantissa = static_cast<Bits>(bits()) >> (sizeof(T) * 8 - F::mantissa_bits);
+    const auto exponent = static_cast<Bits>(static_cast<Bits>(F::exponent_bias - 1) - static_cast<Bits>(below(depth)));
+    return bit_cast<T>(static_cast<Bits>(exponent << F::mantissa_bits | mantissa));
+  }
+  /// x, moved by a random number of its neighbours, most often few.
+  template <class T>
+  T near(T x) {
+    using Bits = typename Format<T>::Bits;
+    const auto steps = static_cast<Bits>(bits() >> (64 - 1 - below(Format<T>::mantissa_bits - 10)));
+    return bit_cast<T>(static_cast<Bits>(bits() & 1 ? to_bits(x) + steps : to_bits(x) - steps));
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+/// Values with a rule of their own.
+template <class T>
+constexpr T edges[] = {
+    T{0},
+    -T{0},
+    std::numeric_limits<T>::denorm_min(),
+    -std::numeric_limits<T>::denorm_min(),
+    std::numeric_limits<T>::min() / 2,
+    std::numeric_limits<T>::min(),
+    -std::numeric_limits<T>::min(),
+    std::numeric_limits<T>::max(),
+    -std::numeric_limits<T>::max(),
+    std::numeric_limits<T>::infinity(),
+    -std::numeric_limits<T>::infinity(),
+    std::numeric_limits<T>::quiet_NaN(),
+    T{0.5},
+    T{1},
+    T{-1},
+    T{2},
+};
+template <class T>
+constexpr std::size_t edge_count = sizeof(edges<T>) / sizeof(T);
+
+/// Where algorithms change their way: limits of the formats, of exp and expm1, and of the reduction of logarithms.
+template <class T>
+constexpr T thresholds[] = {
+    T{0},
+    T(0x1p-126),
+    std::numeric_limits<T>::min(),
+    std::numeric_limits<T>::max(),
+    T{0.5},
+    T{0.75},
+    T{1},
+    T{1.5},
+    T{-1},
+    T{-0.25},
+    T{-0.5},
+    T(-17.33),
+    T(-36.74),
+    T(88.7228),
+    T(-87.3365),
+    T(-103.9721),
+    T(709.7827),
+    T(-708.3964),
+    T(-745.13),
+    T(0x1p-50),
+    T(0x1p-108),
+};
+
+/// Inputs over the whole domain, most of them where elementary functions are hard.
+template <class T>
+T spread_input(std::uint64_t index) {
+  constexpr double ln2 = 0.693147180559945309;
+  Random random(index);
+  const T sign = random.bits() & 1 ? T{-1} : T{1};
+  switch (index % 8) {
+    case 0:  // near 0: log1p, expm1
+      return sign * random.small<T>(Format<T>::mantissa_bits + 8);
+    case 1:  // near 1: log
+      return T{1} + sign * random.small<T>(Format<T>::mantissa_bits);
+    case 2:  // near -1: log1p
+      return T{-1} + random.small<T>(Format<T>::mantissa_bits);
+    case 3:  // the range of exponentials
+      return static_cast<T>((2 * random.uniform() - 1) * Format<T>::exponential_range);
+    case 4: {  // between two steps of the reduction of exponentials
+      const double k = std::floor((2 * random.uniform() - 1) * Format<T>::exponential_range / ln2);
+      return random.near(static_cast<T>((k + 0.5) * ln2));
+    }
+    case 5:
+      return random.near(thresholds<T>[random.below(sizeof(thresholds<T>) / sizeof(T))]);
+    default:  // all exponents
+      return bit_cast<T>(static_cast<typename Format<T>::Bits>(random.bits()));
+  }
+}
+
+// Accuracy ----------------------------------------------------------------------------------------------------------
+
+/// 1 / the spacing of T at exact.
+double per_spacing(double exact) {
+  using F = Format<float>;
+  constexpr std::uint64_t bias = 1023, subnormal = bias - F::exponent_bias + 1;
+  const std::uint64_t exponent = std::max(bit_cast<std::uint64_t>(exact) >> 52 & 0x7ff, subnormal);
+  return bit_cast<double>((2 * bias + F::mantissa_bits - exponent) << 52);
+}
+long double per_spacing(long double exact) {
+  using F = Format<double>;
+  return std::scalbn(1.0L, F::mantissa_bits - std::max(std::ilogb(exact), 1 - F::exponent_bias));
+}
+
+/// The error in ULP; infinite where NaN, infinity or the sign of a zero is wrong.
+template <class T>
+double ulp_error(T got, typename Format<T>::Wide exact) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (exact != exact) return got != got ? 0 : infinity;
+  if (std::fabs(exact) >= Format<T>::overflow) {
+    return std::isinf(got) && std::signbit(got) == std::signbit(exact) ? 0 : infinity;
+  }
+  if (exact == 0) return got == 0 && std::signbit(got) == std::signbit(exact) ? 0 : infinity;
+  const auto error = static_cast<double>(std::fabs(got - exact) * per_spacing(exact));
+  return error == error ? error : infinity;
+}
+
+template <class T>
+struct PackFunction {
+  const char* name;
+  MapKernel<T> kernel;
+  typename Format<T>::Wide (*exact)(typename Format<T>::Wide);
+};
+
+template <class T>
+std::vector<PackFunction<T>> pack_functions(const Kernels<T>& kernels) {
+  using Wide = typename Format<T>::Wide;
+  return {
+#define KULLBACK_ROW(inputs, name, operation)
+#define KULLBACK_MAP(inputs, name, operation)
+#define KULLBACK_PACK(name) {#name, kernels.name, [](Wide x) -> Wide { return std::name(x); }},
+#include "kernels.def"
+  };
+}
+
+template <class T>
+struct Worst {
+  double error = -1;
+  std::uint64_t index = 0;
+  T input = 0;
+  T got = 0;
+
+  /// Of equal errors the first, so that threads don't matter.
+  bool operator<(const Worst& other) const { return error != other.error ? error < other.error : index > other.index; }
+};
+
+/// Checks input(i) for each i below count, a multiple of chunk_size.
+template <class T, class Input>
+bool check_accuracy(const PackFunction<T>& function, std::uint64_t count, Input input) {
+  const auto start = std::chrono::steady_clock::now();
+  Worst<T> worst;
+  std::mutex lock;
+  for_each(count / chunk_size, [&](std::uint64_t chunk) {
+    T in[chunk_size], got[chunk_size];
+    const std::uint64_t first = chunk * chunk_size;
+    for (std::size_t i = 0; i < chunk_size; ++i) in[i] = input(first + i);
+    const T* const inputs[] = {in, nullptr};
+    function.kernel(inputs, chunk_size, got, {1, 0});
+    Worst<T> here;
+    for (std::size_t i = 0; i < chunk_size; ++i) {
+      const double error = ulp_error(got[i], function.exact(in[i]));
+      if (error > here.error) here = {error, first + i, in[i], got[i]};
+    }
+    const std::lock_guard<std::mutex> guard(lock);
+    if (worst < here) worst = here;
+  });
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const bool passed = worst.error <= largest_error;
+  std::printf("%-8s %-8s %11llu %8.4f   %-24.17g %-24a %-24a %5.1f s%s\n", function.name, Format<T>::name,
+              static_cast<unsigned long long>(count), worst.error, double{worst.input}, double{worst.input},
+              double{worst.got}, seconds.count(), passed ? "" : "  FAILED");
+  std::fflush(stdout);
+  return passed;
+}
+
+bool accuracy(const Target& target) {
+  std::printf("target %s, at most %g ULP\n", target.name, largest_error);
+  std::printf("%-8s %-8s %11s %8s   %-24s %-24s %-24s %s\n", "function", "dtype", "inputs", "ULP", "worst input",
+              "the same", "its result", "   time");
+  bool passed = true;
+  for (const auto& function : pack_functions(target.float32)) {
+    const auto every = [](std::uint64_t i) { return bit_cast<float>(static_cast<std::uint32_t>(i)); };
+    passed &= check_accuracy(function, std::uint64_t{1} << 32, every);
+  }
+  for (const auto& function : pack_functions(target.float64)) {
+    passed &= check_accuracy(function, float64_inputs, spread_input<double>);
+  }
+  return passed;
+}
+
+// Bits --------------------------------------------------------------------------------------------------------------
+
+/// Outputs in order, hashed; all NaN are one.
+class Digest {
+ public:
+  void add(std::uint64_t word) { state_ = mix((state_ ^ word) + 0x9e3779b97f4a7c15); }
+  template <class T>
+  void add_number(T x) {
+    add(to_bits(x == x ? x : std::numeric_limits<T>::quiet_NaN()));
+  }
+  void add_partial(Partial x) {
+    add_number(x.hi);
+    if (std::isfinite(x.hi)) add_number(x.lo);
+  }
+  std::uint64_t value() const { return state_; }
+
+ private:
+  std::uint64_t state_ = 0;
+};
+
+/// Work is done in pieces; these are their lengths, one after the other.
+std::vector<std::size_t> piece_lengths() {
+  std::vector<std::size_t> lengths;
+  for (std::size_t n = 1; n <= 70; ++n) lengths.push_back(n);
+  lengths.push_back(1000);
+  lengths.push_back(kullback::block_size);
+  return lengths;
+}
+
+/// The digest of enough pieces for so many samples. piece(number, n, digest) takes n samples.
+template <class Piece>
+std::uint64_t digest_pieces(std::uint64_t samples, const Piece& piece) {
+  const auto lengths = piece_lengths();
+  std::uint64_t in_turn = 0;
+  for (const std::size_t n : lengths) in_turn += n;
+  std::vector<std::uint64_t> digests((samples + in_turn - 1) / in_turn * lengths.size());
+  for_each(digests.size(), [&](std::uint64_t i) {
+    Digest digest;
+    piece(i, lengths[i % lengths.size()], digest);
+    digests[i] = digest.value();
+  });
+  Digest all;
+  for (const std::uint64_t digest : digests) all.add(digest);
+  return all.value();
+}
+
+/// Results in nats and in bits by turns.
+Partial scale_of(const Target& target, std::uint64_t piece) {
+  return piece / 2 % 2 == 0 ? Partial{1, 0} : target.reciprocal_log(2);
+}
+
+template <class T>
+void digest_map(const Target& target, MapKernel<T> kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
+  std::vector<T> in[kullback::max_inputs], out(n);
+  const T* inputs[kullback::max_inputs];
+  for (std::size_t which = 0; which < kullback::max_inputs; ++which) {
+    in[which].resize(n);
+    inputs[which] = in[which].data();
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t index = (piece * kullback::max_inputs + which) * kullback::block_size + i;
+      const std::uint64_t choice = mix(~index);
+      in[which][i] = choice % 16 == 0 ? edges<T>[choice / 16 % edge_count<T>] : spread_input<T>(index);
+    }
+  }
+  kernel(inputs, n, out.data(), scale_of(target, piece));
+  for (const T x : out) digest.add_number(x);
+}
+
+/// A pair of inputs for measures of distributions. Each kind of row is hard in its own way.
+template <class T>
+void distribution_element(Random& random, std::uint64_t kind, T& p, T& q) {
+  constexpr auto range = static_cast<std::uint64_t>(Format<T>::exponent_bias);
+  p = static_cast<T>(random.uniform());
+  q = static_cast<T>(random.uniform());
+  switch (kind) {
+    case 0:
+      break;
+    case 1:  // p near q
+      q = random.near(p);
+      break;
+    case 2:  // all magnitudes below 1
+      p = random.small<T>(range);
+      q = random.small<T>(range);
+      break;
+    case 3:  // so small that products are subnormal
+      p = random.small<T>(Format<T>::mantissa_bits) * std::numeric_limits<T>::min();
+      q = random.small<T>(range);
+      break;
+    case 4:  // impossible events
+      if (random.below(4) == 0) p = 0;
+      if (p == 0 && random.below(2) == 0) q = 0;
+      break;
+    case 5:  // edges, but none that makes the row NaN
+      if (random.below(16) == 0) p = std::fabs(edges<T>[random.below(edge_count<T> - 8)]);
+      if (random.below(16) == 0) q = std::fabs(edges<T>[random.below(edge_count<T> - 8)]);
+      break;
+    default:
+      if (random.below(128) == 0) p = edges<T>[random.below(edge_count<T>)];
+      if (random.below(128) == 0) q = edges<T>[random.below(edge_count<T>)];
+  }
+}
+constexpr std::uint64_t distribution_kinds = 7;
+
+/// Rows one by one, and as the blocks of one long row.
+template <class T>
+void digest_rows(const Target& target, const RowKernel<T>& kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
+  constexpr std::size_t rows = 3;
+  const std::size_t stride = n + piece % 5;
+  std::vector<T> p(rows * stride), q(rows * stride), out(rows);
+  Random random(~piece);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::uint64_t kind = random.below(distribution_kinds);
+    for (std::size_t i = 0; i < n; ++i) {
+      distribution_element(random, kind, p[row * stride + i], q[row * stride + i]);
+    }
+  }
+  const Partial scale = scale_of(target, piece);
+  const auto step = static_cast<std::ptrdiff_t>(stride);
+  kernel.rows({{p.data(), q.data()}, {step, step}, out.data(), 1, rows, n, scale});
+  for (const T x : out) digest.add_number(x);
+
+  for (const bool magnified : {false, true}) {
+    Partial total{0, 0};
+    for (std::size_t row = 0; row < rows; ++row) {
+      const T* const in[] = {p.data() + row * stride, q.data() + row * stride};
+      const Partial sum = kernel.block(in, n, magnified);
+      digest.add_partial(sum);
+      total = combine(total, sum);
+    }
+    digest.add_number(kernel.finish(total, magnified, scale));
+  }
+}
+
+struct Line {
+  std::string name;
+  std::uint64_t digest;
+};
+
+template <class T>
+void digest_kernels(const Target& target, const Kernels<T>& kernels, std::uint64_t samples, std::vector<Line>& lines) {
+  const auto add = [&](const char* name, std::uint64_t digest) {
+    lines.push_back({std::string(name) + ' ' + Format<T>::name, digest});
+  };
+  const auto add_map = [&](const char* name, MapKernel<T> kernel) {
+    add(name, digest_pieces(samples, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+          digest_map<T>(target, kernel, piece, n, digest);
+        }));
+  };
+  const auto add_row = [&](const char* name, const RowKernel<T>& kernel) {
+    // A piece takes three rows three times.
+    add(name, digest_pieces(samples / 3, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+          digest_rows<T>(target, kernel, piece, n, digest);
+        }));
+  };
+#define KULLBACK_ROW(inputs, name, operation) add_row(#name, kernels.name);
+#define KULLBACK_MAP(inputs, name, operation) add_map(#name, kernels.name);
+#define KULLBACK_PACK(name) add_map(#name, kernels.name);
+#include "kernels.def"
+}
+
+std::uint64_t digest_units(const Target& target) {
+  Digest digest;
+  for (const double base : {2.0, 10.0, 2.718281828459045, 0.5, 256.0, 1 + 0x1p-52, 0x1p-1074, 0x1p1023}) {
+    digest.add_partial(target.reciprocal_log(base));
+  }
+  return digest.value();
+}
+
+std::vector<Line> digest_target(const Target& target, std::uint64_t samples) {
+  std::vector<Line> lines;
+  digest_kernels(target, target.float32, samples, lines);
+  digest_kernels(target, target.float64, samples, lines);
+  lines.push_back({"reciprocal_log float64", digest_units(target)});
+  for (const Line& line : lines) {
+    std::printf("%s %s %016llx\n", target.name, line.name.c_str(), static_cast<unsigned long long>(line.digest));
+  }
+  std::fflush(stdout);
+  return lines;
+}
+
+bool bits(const std::vector<const Target*>& targets, std::uint64_t samples) {
+  const auto first = digest_target(*targets.front(), samples);
+  bool passed = true;
+  for (std::size_t t = 1; t < targets.size(); ++t) {
+    const auto lines = digest_target(*targets[t], samples);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      if (lines[i].digest == first[i].digest) continue;
+      std::fprintf(stderr, "FAILED: %s differs between %s and %s\n", lines[i].name.c_str(), targets.front()->name,
+                   targets[t]->name);
+      passed = false;
+    }
+  }
+  return passed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  auto targets = kullback::runnable_targets();
+  if (mode == "accuracy" && argc == 2) return accuracy(*targets.front()) ? 0 : 1;
+  if (mode == "bits" && argc <= 4) {
+    const std::uint64_t samples = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 10'000'000;
+    if (argc > 3) targets.resize(1);
+    if (samples > 0 && (argc <= 3 || std::string(argv[3]) == "fastest")) return bits(targets, samples) ? 0 : 1;
+  }
+  std::fprintf(stderr, "usage: check_math accuracy | bits [samples] [fastest]\n");
+  return 2;
+}
