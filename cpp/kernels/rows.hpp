@@ -10,13 +10,14 @@
 constexpr double magnification = 0x1p600;
 
 /// Notes lanes that hold what no measure allows.
+template <int Width>
 struct Validity {
-  Mask<double> valid = broadcast(0.0) == broadcast(0.0);
+  Mask<double, Width> valid = broadcast<double, Width>(0.0) == broadcast<double, Width>(0.0);
 
   /// The row is NaN unless `condition` holds in every lane.
   template <int B>
   KULLBACK_INLINE void require(Mask<double, B> condition) {
-    if constexpr (B > pack_bytes) {
+    if constexpr (B > Width) {
       require(condition.lower & condition.upper);
     } else {
       valid = valid & condition;
@@ -24,22 +25,23 @@ struct Validity {
   }
 };
 
-/// The sum of a block's terms.
-template <class T>
+/// The sum of a block's terms, in lanes of Width bytes in all.
+template <class T, int Width = pack_bytes>
 struct Sum;
 
-template <>
-struct Sum<float> : Validity {
+template <int Width>
+struct Sum<float, Width> : Validity<Width> {
   using Digits = Spare;
 
-  Pack<double> lanes;
+  Simd<double, Width> lanes;
 
-  KULLBACK_INLINE explicit Sum(bool /*magnified: float64 products of float32 never drown*/) : lanes(broadcast(0.0)) {}
+  KULLBACK_INLINE explicit Sum(bool /*magnified: float64 products of float32 never drown*/)
+      : lanes(broadcast<double, Width>(0.0)) {}
 
   /// Adds weight * factor, the lower half of a group first.
   template <int B>
   KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>, Nothing> factor) {
-    if constexpr (B > pack_bytes) {
+    if constexpr (B > Width) {
       add_product(weight.lower, Pair<Simd<double, B / 2>, Nothing>{factor.hi.lower, {}});
       add_product(weight.upper, Pair<Simd<double, B / 2>, Nothing>{factor.hi.upper, {}});
     } else {
@@ -48,7 +50,7 @@ struct Sum<float> : Validity {
   }
 
   KULLBACK_INLINE Partial total() const {
-    if (!all(valid)) return {Constants<double>::nan, 0.0};
+    if (!all(this->valid)) return {Constants<double>::nan, 0.0};
     const auto by4 = lower(lanes) + upper(lanes);
     const auto by2 = lower(by4) + upper(by4);
     return {by2.v[0] + by2.v[1], 0.0};
@@ -57,24 +59,24 @@ struct Sum<float> : Validity {
   /// Adds another sum lane by lane, as total() adds the lanes of one.
   KULLBACK_INLINE void merge(const Sum& other) {
     lanes = lanes + other.lanes;
-    valid = valid & other.valid;
+    this->valid = this->valid & other.valid;
   }
 
   /// The sum in each lane.
-  KULLBACK_INLINE Pair<Pack<double>> by_lane() const {
-    return {select(valid, lanes, Constants<double>::nan), broadcast(0.0)};
+  KULLBACK_INLINE Pair<Simd<double, Width>> by_lane() const {
+    return {select(this->valid, lanes, Constants<double>::nan), broadcast<double, Width>(0.0)};
   }
 };
 
-template <>
-struct Sum<double> : Validity {
+template <int Width>
+struct Sum<double, Width> : Validity<Width> {
   using Digits = Working;
 
-  Pack<double> hi, lo;
+  Simd<double, Width> hi, lo;
   double scale;
 
   KULLBACK_INLINE explicit Sum(bool magnified)
-      : hi(broadcast(0.0)), lo(broadcast(0.0)), scale(magnified ? magnification : 1.0) {}
+      : hi(broadcast<double, Width>(0.0)), lo(broadcast<double, Width>(0.0)), scale(magnified ? magnification : 1.0) {}
 
   template <int B>
   KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>> factor) {
@@ -84,7 +86,7 @@ struct Sum<double> : Validity {
   }
 
   KULLBACK_INLINE Partial total() const {
-    if (!all(valid)) return {Constants<double>::nan, 0.0};
+    if (!all(this->valid)) return {Constants<double>::nan, 0.0};
     return fold(hi, lo);
   }
 
@@ -92,15 +94,17 @@ struct Sum<double> : Validity {
     const auto sum = two_sum(hi, other.hi);
     hi = sum.hi;
     lo = (lo + other.lo) + sum.lo;
-    valid = valid & other.valid;
+    this->valid = this->valid & other.valid;
   }
 
-  KULLBACK_INLINE Pair<Pack<double>> by_lane() const { return {select(valid, hi, Constants<double>::nan), lo}; }
+  KULLBACK_INLINE Pair<Simd<double, Width>> by_lane() const {
+    return {select(this->valid, hi, Constants<double>::nan), lo};
+  }
 
  private:
   template <int B>
   KULLBACK_INLINE void add(Simd<double, B> x, Simd<double, B> x_lo) {
-    if constexpr (B > pack_bytes) {
+    if constexpr (B > Width) {
       add(x.lower, x_lo.lower);
       add(x.upper, x_lo.upper);
     } else {
@@ -132,15 +136,18 @@ KULLBACK_INLINE Simd<double, B> load_wide(const float* from) {
   return widen(load<float, B / 2>(from));
 }
 
-/// The first count lanes of a pack; the lanes past the end hold zeros, which add 0 to every measure.
-KULLBACK_INLINE Pack<double> load_wide(const double* from, std::size_t count) { return partial_load(from, count, 0.0); }
+/// The first count lanes of a pack, all of them at most; the lanes past the end hold zeros, which add 0 to every
+/// measure.
+KULLBACK_INLINE Pack<double> load_wide(const double* from, std::size_t count) {
+  return count >= Pack<double>::size ? load(from) : partial_load(from, count, 0.0);
+}
 KULLBACK_INLINE Pack<double> load_wide(const float* from, std::size_t count) {
-  return widen(lower(partial_load(from, count, 0.0F)));
+  return count >= Pack<double>::size ? load_wide<pack_bytes>(from) : widen(lower(partial_load(from, count, 0.0F)));
 }
 
-template <class Op, class V, class T>
-KULLBACK_INLINE void add_elements(Sum<T>& sum, const T* const* in, std::size_t i) {
-  constexpr int bytes = V::size * sizeof(double);
+template <class Op, class Sum, class T>
+KULLBACK_INLINE void add_group(Sum& sum, const T* const* in, std::size_t i) {
+  constexpr int bytes = Group<double>::bytes;
   if constexpr (Op::inputs == 1) {
     Op::add(sum, load_wide<bytes>(in[0] + i));
   } else {
@@ -148,8 +155,8 @@ KULLBACK_INLINE void add_elements(Sum<T>& sum, const T* const* in, std::size_t i
   }
 }
 
-template <class Op, class T>
-KULLBACK_INLINE void add_tail(Sum<T>& sum, const T* const* in, std::size_t i, std::size_t count) {
+template <class Op, class Sum, class T>
+KULLBACK_INLINE void add_pack(Sum& sum, const T* const* in, std::size_t i, std::size_t count) {
   if constexpr (Op::inputs == 1) {
     Op::add(sum, load_wide(in[0] + i, count));
   } else {
@@ -163,10 +170,9 @@ KULLBACK_INLINE Partial sum_block(const T* const* in, std::size_t n, bool magnif
   Sum<T> sum(magnified);
   std::size_t i = 0;
   if constexpr (group > lanes) {
-    for (; i + group <= n; i += group) add_elements<Op, Group<double>>(sum, in, i);
+    for (; i + group <= n; i += group) add_group<Op>(sum, in, i);
   }
-  for (; i + lanes <= n; i += lanes) add_elements<Op, Pack<double>>(sum, in, i);
-  if (i < n) add_tail<Op>(sum, in, i, n - i);
+  for (; i < n; i += lanes) add_pack<Op>(sum, in, i, n - i);
   return sum.total();
 }
 
@@ -175,32 +181,47 @@ Partial block(const T* const* in, std::size_t n, bool magnified) {
   return sum_block<Op>(in, n, magnified);
 }
 
+/// Sums `count` columns, as many as Width holds or fewer, from `first` on.
+///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
 /// so each column's bits are those of a row.
+template <class Op, int Width, class T>
+KULLBACK_INLINE void sum_columns(const ColumnBatch<T>& batch, std::size_t first, std::size_t count) {
+  constexpr std::size_t lanes = Pack<double>::size, width = Simd<double, Width>::size;
+  using ColumnSum = Sum<T, Width>;
+  static_assert(lanes == 8);
+  ColumnSum sums[lanes] = {ColumnSum(false), ColumnSum(false), ColumnSum(false), ColumnSum(false),
+                           ColumnSum(false), ColumnSum(false), ColumnSum(false), ColumnSum(false)};
+  const T* in[max_inputs] = {};
+  for (int i = 0; i < Op::inputs; ++i) in[i] = batch.in[i] + first;
+  for (std::size_t row = 0; row < batch.n; ++row) {
+    if constexpr (width > lanes) {
+      add_group<Op>(sums[row % lanes], in, 0);
+    } else {
+      add_pack<Op>(sums[row % lanes], in, 0, count);
+    }
+    for (int i = 0; i < Op::inputs; ++i) in[i] += batch.step[i];
+  }
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
+  }
+  double hi[width], lo[width];
+  store(hi, sums[0].by_lane().hi);
+  store(lo, sums[0].by_lane().lo);
+  for (std::size_t column = 0; column < count; ++column) batch.out[first + column] = {hi[column], lo[column]};
+}
+
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch) {
-  constexpr std::size_t lanes = Pack<double>::size;
-  for (std::size_t first = 0; first < batch.columns; first += lanes) {
-    const std::size_t count = batch.columns - first < lanes ? batch.columns - first : lanes;
-    Sum<T> sums[lanes] = {Sum<T>(false), Sum<T>(false), Sum<T>(false), Sum<T>(false),
-                          Sum<T>(false), Sum<T>(false), Sum<T>(false), Sum<T>(false)};
-    const T* in[max_inputs] = {};
-    for (int i = 0; i < Op::inputs; ++i) in[i] = batch.in[i] + first;
-    for (std::size_t row = 0; row < batch.n; ++row) {
-      if (count == lanes) {
-        add_elements<Op, Pack<double>>(sums[row % lanes], in, 0);
-      } else {
-        add_tail<Op>(sums[row % lanes], in, 0, count);
-      }
-      for (int i = 0; i < Op::inputs; ++i) in[i] += batch.step[i];
+  constexpr std::size_t lanes = Pack<double>::size, group = Group<double>::size;
+  std::size_t first = 0;
+  if constexpr (group > lanes) {
+    for (; first + group <= batch.columns; first += group) {
+      sum_columns<Op, Group<double>::bytes>(batch, first, group);
     }
-    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-      for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
-    }
-    double hi[lanes], lo[lanes];
-    store(hi, sums[0].by_lane().hi);
-    store(lo, sums[0].by_lane().lo);
-    for (std::size_t column = 0; column < count; ++column) batch.out[first + column] = {hi[column], lo[column]};
+  }
+  for (; first < batch.columns; first += lanes) {
+    sum_columns<Op, pack_bytes>(batch, first, batch.columns - first < lanes ? batch.columns - first : lanes);
   }
 }
 
