@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -207,7 +208,10 @@ Operand::Operand(const char* name, py::handle object) : name_(name) {
   if (PyFloat_CheckExact(object.ptr()) || PyLong_CheckExact(object.ptr()) || PyBool_Check(object.ptr())) {
     static constexpr Source scalar{gather<float, float, false>, gather<double, double, false>};
     scalar64_ = PyFloat_AsDouble(object.ptr());
-    if (scalar64_ == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (scalar64_ == -1.0 && PyErr_Occurred() != nullptr) {
+      PyErr_Format(PyExc_OverflowError, "%s: int too large to convert to float64", name);
+      throw py::error_already_set();
+    }
     scalar32_ = static_cast<float>(scalar64_);
     source_ = &scalar;
     weak_ = native_ = true;
@@ -256,6 +260,15 @@ py::tuple Operand::shape() const {
 }
 
 // Shapes and arguments ----------------------------------------------------------------------------------------------
+
+std::array<int, max_dims> memory_order(const Operand& operand) {
+  std::array<int, max_dims> order;
+  const auto end = order.begin() + operand.ndim();
+  std::iota(order.begin(), end, 0);
+  std::stable_sort(order.begin(), end,
+                   [&](int a, int b) { return std::abs(operand.stride(a)) > std::abs(operand.stride(b)); });
+  return order;
+}
 
 DType result_dtype(Operands& operands) {
   bool float32 = false;
@@ -351,9 +364,9 @@ Partial parse_base(py::handle base) {
 
 // Output ------------------------------------------------------------------------------------------------------------
 
-Output::Output(py::handle out, const Shape& shape, DType dtype) : dtype_(dtype) {
+Output::Output(py::handle out, const Shape& shape, DType dtype, const Operand* like) : dtype_(dtype) {
   if (out.is_none()) {
-    allocate(shape);
+    allocate(shape, like);
     return;
   }
   if (!is_array(out) || is_masked_array(out)) {
@@ -379,14 +392,24 @@ Output::Output(py::handle out, const Shape& shape, DType dtype) : dtype_(dtype) 
   strides_ = a->strides;
 }
 
-void Output::allocate(const Shape& shape) {
+void Output::allocate(const Shape& shape, const Operand* like) {
   if (shape.ndim == 0 && !out_) {
     data_ = reinterpret_cast<char*>(&scalar_);
     return;
   }
-  array_ = py::reinterpret_steal<py::object>(
-      api().PyArray_NewFromDescr_(api().PyArray_Type_, numpy_descriptor(dtype_).release().ptr(), shape.ndim,
-                                  const_cast<Py_intptr_t*>(shape.length), nullptr, nullptr, 0, nullptr));
+  std::ptrdiff_t strides[max_dims];
+  if (like != nullptr) {
+    std::ptrdiff_t step = item_size(dtype_);
+    const auto order = memory_order(*like);
+    for (int i = shape.ndim - 1; i >= 0; --i) {
+      const int d = order[static_cast<std::size_t>(i)];
+      strides[d] = step;
+      step *= shape.length[d];
+    }
+  }
+  array_ = py::reinterpret_steal<py::object>(api().PyArray_NewFromDescr_(
+      api().PyArray_Type_, numpy_descriptor(dtype_).release().ptr(), shape.ndim, const_cast<Py_intptr_t*>(shape.length),
+      like == nullptr ? nullptr : strides, nullptr, 0, nullptr));
   if (!array_) throw py::error_already_set();
   data_ = proxy(array_)->data;
   strides_ = proxy(array_)->strides;

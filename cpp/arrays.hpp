@@ -69,9 +69,10 @@ struct Dims {
 
 template <class F>
 void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
+  if (begin >= end) return;
   std::ptrdiff_t offset[max_inputs + 1] = {};
   if (count == 0) {
-    if (begin < end) f(offset, std::size_t{1});
+    f(offset, std::size_t{1});
     return;
   }
   std::size_t index[max_dims];
@@ -146,6 +147,9 @@ struct Shape {
   Shape() {}  // NOLINT(modernize-use-equals-default): filled up to ndim
 };
 
+/// An operand's dimensions, those with the longest strides first.
+std::array<int, max_dims> memory_order(const Operand& operand);
+
 DType result_dtype(Operands& operands);
 Shape broadcast_shapes(Operands& operands);
 
@@ -162,8 +166,9 @@ Partial parse_base(py::handle base);
 /// caller's overlaps an input.
 class Output {
  public:
-  /// Throws TypeError or ValueError where out is not None and does not fit.
-  Output(py::handle out, const Shape& shape, DType dtype);
+  /// Throws TypeError or ValueError where out is not None and does not fit. A new array is laid out in memory as the
+  /// operand `like` is, or in C order.
+  Output(py::handle out, const Shape& shape, DType dtype, const Operand* like = nullptr);
 
   /// Writes to other memory if out shares some with an operand, unless it is the very same elements and
   /// `same_is_safe`.
@@ -176,7 +181,7 @@ class Output {
   py::object result();
 
  private:
-  void allocate(const Shape& shape);
+  void allocate(const Shape& shape, const Operand* like = nullptr);
 
   DType dtype_;
   py::object out_;

@@ -78,20 +78,23 @@ py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays...
 }
 
 bool is_last_axis(py::handle axis) {
-  return PyLong_CheckExact(axis.ptr()) && PyLong_AsLong(axis.ptr()) == -1 && PyErr_Occurred() == nullptr;
+  int overflow = 0;
+  return PyLong_CheckExact(axis.ptr()) && PyLong_AsLongAndOverflow(axis.ptr(), &overflow) == -1 && overflow == 0;
 }
 
 py::object reduce_rows(const Member<RowKernel>& member, Operands& operands, py::handle axis, py::handle base,
-                       bool keepdims, py::handle out) {
+                       py::handle keepdims, py::handle out) {
   const DType dtype = result_dtype(operands);
   const Shape shape = broadcast_shapes(operands);
   const auto reduced = parse_axis(axis, shape.ndim);
+  const int keep = PyObject_IsTrue(keepdims.ptr());
+  if (keep < 0) throw py::error_already_set();
   const Partial scale = parse_base(base);
 
   Shape result_shape;
   for (int d = 0; d < shape.ndim; ++d) {
     const bool gone = reduced[static_cast<std::size_t>(d)];
-    if (!gone || keepdims) result_shape.length[result_shape.ndim++] = gone ? 1 : shape.length[d];
+    if (!gone || keep != 0) result_shape.length[result_shape.ndim++] = gone ? 1 : shape.length[d];
   }
   Output output(out, result_shape, dtype);
   output.separate_from(operands, shape, false);
@@ -107,7 +110,7 @@ py::object reduce_rows(const Member<RowKernel>& member, Operands& operands, py::
     const auto length = static_cast<std::size_t>(shape.length[d]);
     if (reduced[static_cast<std::size_t>(d)]) {
       inner.append(length, strides);
-      result_dim += keepdims ? 1 : 0;
+      result_dim += keep;
     } else {
       strides[Dims::output] = output.stride(result_dim++);
       outer.append(length, strides);
@@ -127,11 +130,13 @@ py::object map_elements(const MapMember& member, const char* name, py::handle ob
   const DType dtype = result_dtype(operands);
   const Shape shape = broadcast_shapes(operands);
   const Partial scale = parse_base(base);
-  Output output(out, shape, dtype);
+  Output output(out, shape, dtype, &operand);
   output.separate_from(operands, shape, true);
   Dims dims;
   const Dims none;
-  for (int d = 0; d < shape.ndim; ++d) {
+  const auto order = memory_order(operand);
+  for (int i = 0; i < shape.ndim; ++i) {
+    const int d = order[static_cast<std::size_t>(i)];
     dims.append(static_cast<std::size_t>(shape.length[d]), {operand.stride(d), 0, output.stride(d)});
   }
   with_kernel(member, dtype, [&](const auto& kernel, auto zero) {
@@ -142,8 +147,8 @@ py::object map_elements(const MapMember& member, const char* name, py::handle ob
 
 /// def name(p, axis, base, keepdims, out), or with q after p.
 void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 1>) {
-  m.def(name, [member](py::handle p, py::handle axis, py::handle base, bool keepdims, py::handle out) {
-    if (out.is_none() && !keepdims && is_last_axis(axis)) {
+  m.def(name, [member](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+    if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
       if (auto result = plain_row(member, base, p)) return result;
     }
     const Operand operand("p", p);
@@ -152,13 +157,14 @@ void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std
 }
 
 void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 2>) {
-  m.def(name, [member](py::handle p, py::handle q, py::handle axis, py::handle base, bool keepdims, py::handle out) {
-    if (out.is_none() && !keepdims && is_last_axis(axis)) {
-      if (auto result = plain_row(member, base, p, q)) return result;
-    }
-    const Operand first("p", p), second("q", q);
-    return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
-  });
+  m.def(name,
+        [member](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+          if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
+            if (auto result = plain_row(member, base, p, q)) return result;
+          }
+          const Operand first("p", p), second("q", q);
+          return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
+        });
 }
 
 /// def name(p, base, out)

@@ -107,6 +107,7 @@ class RowJob {
 
   /// May throw std::bad_alloc, before anything is written.
   void prepare() {
+    if (rows_ == 0) return;
     threads_ = threads_for(elements());
     // Few long rows: the threads share the blocks of each. The order in which blocks are added is the same.
     const int row_threads = threads_for(n_);
