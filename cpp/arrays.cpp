@@ -265,8 +265,10 @@ std::array<int, max_dims> memory_order(const Operand& operand) {
   std::array<int, max_dims> order;
   const auto end = order.begin() + operand.ndim();
   std::iota(order.begin(), end, 0);
-  std::stable_sort(order.begin(), end,
-                   [&](int a, int b) { return std::abs(operand.stride(a)) > std::abs(operand.stride(b)); });
+  std::sort(order.begin(), end, [&](int a, int b) {
+    const auto a_step = std::abs(operand.stride(a)), b_step = std::abs(operand.stride(b));
+    return a_step != b_step ? a_step > b_step : a < b;
+  });
   return order;
 }
 

@@ -42,9 +42,9 @@ template <template <class> class Kernel, class F>
 void with_kernel(const Member<Kernel>& member, DType dtype, F&& f) {
   const Target& target = active_target();
   if (dtype == DType::float32) {
-    f(target.float32.*(member.float32), float{});
+    f(target.float32.*member.float32, float{});
   } else {
-    f(target.float64.*(member.float64), double{});
+    f(target.float64.*member.float64, double{});
   }
 }
 
@@ -65,7 +65,7 @@ py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays...
     using T = decltype(zero);
     RowBatch<T> batch{};
     for (std::size_t i = 0; i < sizeof...(arrays); ++i) {
-      batch.in[i] = static_cast<const T*>(static_cast<const void*>(py::detail::array_proxy(inputs[i].ptr())->data));
+      batch.in[i] = reinterpret_cast<const T*>(py::detail::array_proxy(inputs[i].ptr())->data);
     }
     batch.out = reinterpret_cast<T*>(&result);
     batch.rows = 1;

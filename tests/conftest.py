@@ -10,9 +10,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "8")
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import kullback
 import numpy as np
 import pytest
+
+import kullback
 from kullback import _core, runtime
 
 

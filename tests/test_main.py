@@ -7,8 +7,9 @@ import subprocess
 import sys
 from functools import cache
 
-import kullback
 import pytest
+
+import kullback
 from kullback import _core, runtime
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-import kullback
 import mpmath
 import numpy as np
 import pytest
+
+import kullback
 from kullback import reference, testing
 from kullback.testing import BOUNDS, assert_matches_reference, ulp_error
 

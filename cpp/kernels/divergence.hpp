@@ -6,9 +6,8 @@
 /// Ratios never overflow and keep relative accuracy near 1 (log_ratio_of_positive). A negative or NaN input makes its
 /// row NaN.
 
-struct KlDivergence {
+struct KlDivergence : PlainSum {
   static constexpr int inputs = 2;
-  static constexpr double sign = 1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
@@ -28,9 +27,8 @@ struct KlDivergence {
 ///     g(x) = (1+x) log(1+x) + (1-x) log(1-x) = x^2 + x^4 J(x^2) >= 0.
 ///
 /// The series serves up to x = 1/3; beyond, the logarithms cancel to a sixth at most, which their low parts make good.
-struct JsDivergence {
+struct JsDivergence : PlainSum {
   static constexpr int inputs = 2;
-  static constexpr double sign = 1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {

@@ -40,9 +40,8 @@ struct BinaryEntropy {
   }
 };
 
-struct Entropy {
+struct Entropy : NegatedSum {
   static constexpr int inputs = 1;
-  static constexpr double sign = -1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p) {
@@ -51,9 +50,8 @@ struct Entropy {
   }
 };
 
-struct CrossEntropy {
+struct CrossEntropy : NegatedSum {
   static constexpr int inputs = 2;
-  static constexpr double sign = -1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {

@@ -235,9 +235,17 @@ KULLBACK_INLINE double scaled(Partial x, Partial scale) {
   return hi + (error + __builtin_fma(x.hi, scale.lo, x.lo * scale.hi));
 }
 
+/// What a measure makes of the sum of its terms, in units of `one`: bases of the row measures.
+struct PlainSum {
+  KULLBACK_INLINE static Partial result(Partial sum, double /*one*/) { return sum; }
+};
+struct NegatedSum {
+  KULLBACK_INLINE static Partial result(Partial sum, double /*one*/) { return {-sum.hi, -sum.lo}; }
+};
+
 template <class Op, class T>
 KULLBACK_INLINE T finish_row(Partial total, bool magnified, Partial scale) {
-  const double x = Op::sign * scaled(total, scale);
+  const double x = scaled(Op::result(total, magnified ? magnification : 1.0), scale);
   // Adding 0 makes -0 of it 0.
   return static_cast<T>((magnified ? x * (1 / magnification) : x) + 0.0);
 }
