@@ -71,7 +71,6 @@ py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays...
     batch.rows = 1;
     batch.n = static_cast<std::size_t>(first->dimensions[0]);
     batch.scale = scale;
-    const FloatingPointMode mode;
     kernel.rows(batch);
   });
   return to_scalar(&result, *dtype);
@@ -148,6 +147,7 @@ py::object map_elements(const MapMember& member, const char* name, py::handle ob
 /// def name(p, axis, base, keepdims, out), or with q after p.
 void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 1>) {
   m.def(name, [member](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+    const FloatingPointMode mode;
     if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
       if (auto result = plain_row(member, base, p)) return result;
     }
@@ -159,6 +159,7 @@ void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std
 void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 2>) {
   m.def(name,
         [member](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+          const FloatingPointMode mode;
           if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
             if (auto result = plain_row(member, base, p, q)) return result;
           }
@@ -169,13 +170,18 @@ void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std
 
 /// def name(p, base, out)
 void define_map(py::module_& m, const char* name, Member<MapKernel> member) {
-  m.def(name,
-        [member](py::handle p, py::handle base, py::handle out) { return map_elements(member, "p", p, base, out); });
+  m.def(name, [member](py::handle p, py::handle base, py::handle out) {
+    const FloatingPointMode mode;
+    return map_elements(member, "p", p, base, out);
+  });
 }
 
 /// def name(x), for the tests of simd/math.hpp
 void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
-  m.def(name, [member](py::handle x) { return map_elements(member, "x", x, py::none(), py::none()); });
+  m.def(name, [member](py::handle x) {
+    const FloatingPointMode mode;
+    return map_elements(member, "x", x, py::none(), py::none());
+  });
 }
 
 void define_kernels(py::module_& m) {

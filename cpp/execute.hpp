@@ -245,7 +245,6 @@ class RowJob {
     parallel_for(partials_.size(), threads_, [&](std::size_t begin, std::size_t end, int thread) {
       for (std::size_t b = begin; b < end; ++b) partials_[b] = block(at, b, false, thread);
     });
-    const FloatingPointMode mode;
     Partial total{};
     for (const Partial& partial : partials_) total = combine(total, partial);
     finish_row(at, total, 0);

@@ -59,17 +59,19 @@ class FloatingPointMode {
 
  private:
   unsigned long saved_ = 0;
+#else
+  FloatingPointMode() = default;
 #endif
  public:
   FloatingPointMode(const FloatingPointMode&) = delete;
   FloatingPointMode& operator=(const FloatingPointMode&) = delete;
 };
 
-/// Calls body(begin, end, thread) for contiguous shares of [0, count). The body must not throw.
+/// Calls body(begin, end, thread) for contiguous shares of [0, count). The body must not throw. The calling thread is
+/// in FloatingPointMode already, others are put into it.
 template <class Body>
 void parallel_for(std::size_t count, int threads, const Body& body) {
   if (threads <= 1) {
-    const FloatingPointMode mode;
     body(std::size_t{0}, count, 0);
     return;
   }

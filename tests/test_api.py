@@ -253,7 +253,7 @@ def test_axis_twice(reduction, axis):
 
 @pytest.mark.parametrize("axis", [0.0, "0", [0], (0, None), (0.0,), 1j, {0}], ids=repr)
 def test_axis_of_a_wrong_type(reduction, axis):
-    with pytest.raises(TypeError, match="^axis: expected None, an int or a tuple of ints, got "):
+    with pytest.raises(TypeError, match=r"^axis: expected None, an int or a tuple of ints, got "):
         reduction(*[np.ones((2, 3))] * len(reduction.inputs), axis=axis)
 
 
@@ -272,14 +272,14 @@ def test_base(measure, dtype, base, inputs):
 @pytest.mark.parametrize("base", [0, -1, 1, 1.0, -0.0, np.inf, -np.inf, np.nan, np.float32(1), True, False], ids=repr)
 def test_base_without_a_logarithm(measure, base, inputs):
     for shape in (5, (2, 5)):
-        with pytest.raises(ValueError, match="^base: expected None or a finite number > 0 and != 1, got "):
+        with pytest.raises(ValueError, match=r"^base: expected None or a finite number > 0 and != 1, got "):
             measure(*inputs(measure, "f8", shape), base=base)
 
 
 @pytest.mark.parametrize("base", ["2", b"2", [2], 2j, (), {}], ids=repr)
 def test_base_of_a_wrong_type(measure, base, inputs):
     for shape in (5, (2, 5)):
-        with pytest.raises(TypeError, match="^base: expected None or a finite number > 0 and != 1, got "):
+        with pytest.raises(TypeError, match=r"^base: expected None or a finite number > 0 and != 1, got "):
             measure(*inputs(measure, "f8", shape), base=base)
 
 

@@ -407,12 +407,14 @@ void distribution_element(Random& random, std::uint64_t kind, T& p, T& q) {
 }
 constexpr std::uint64_t distribution_kinds = 7;
 
-constexpr std::size_t rows_per_piece = 10;
+/// Rows of a piece: enough for columns of every width, fewer where they are long.
+std::size_t rows_of(std::size_t n) { return n < kullback::block_size ? 43 : 3; }
+constexpr std::uint64_t mean_rows = 20;
 
 /// Rows one by one, as the blocks of one long row, and as columns. False where a column's sum is not a block's.
 template <class T>
 bool digest_rows(const Target& target, const RowKernel<T>& kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
-  constexpr std::size_t rows = rows_per_piece;
+  const std::size_t rows = rows_of(n);
   const std::size_t stride = n + piece % 5;
   std::vector<T> p(rows * stride), q(rows * stride), out(rows), p_columns(rows * n), q_columns(rows * n);
   Random random(~piece);
@@ -427,7 +429,7 @@ bool digest_rows(const Target& target, const RowKernel<T>& kernel, std::uint64_t
   }
   const Partial scale = scale_of(target, piece);
   const auto step = static_cast<std::ptrdiff_t>(stride);
-  RowBatch<T> row_batch{{p.data(), q.data()}, {step, step}, out.data(), 1, rows, n, scale};
+  const RowBatch<T> row_batch{{p.data(), q.data()}, {step, step}, out.data(), 1, rows, n, scale};
   kernel.rows(row_batch);
   for (const T x : out) digest.add_number(x);
 
@@ -445,9 +447,10 @@ bool digest_rows(const Target& target, const RowKernel<T>& kernel, std::uint64_t
     digest.add_number(kernel.finish(total, magnified, scale));
   }
 
-  Partial sums[rows];
+  std::vector<Partial> sums(rows);
   Digest columns;
-  kernel.columns({{p_columns.data(), q_columns.data()}, {rows, rows}, n, rows, sums});
+  const auto next = static_cast<std::ptrdiff_t>(rows);
+  kernel.columns({{p_columns.data(), q_columns.data()}, {next, next}, n, rows, sums.data()});
   for (const Partial sum : sums) columns.add_partial(sum);
   digest.add(columns.value());
   return columns.value() == blocks.value();
@@ -471,7 +474,7 @@ void digest_kernels(const Target& target, const Kernels<T>& kernels, std::uint64
   };
   const auto add_row = [&](const char* name, const RowKernel<T>& kernel) {
     std::atomic<bool> same{true};
-    add(name, digest_pieces(samples / rows_per_piece, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+    add(name, digest_pieces(samples / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
           if (!digest_rows<T>(target, kernel, piece, n, digest)) same = false;
         }));
     lines.back().consistent = same;
