@@ -40,8 +40,7 @@ namespace {
 #include "kernels.def"
 
 Partial reciprocal_log(double base) {
-  const auto terms = log_of_positive(broadcast(base));
-  const auto log_base = fast_two_sum(terms.hi, terms.lo);
+  const auto log_base = log_of_positive(broadcast(base));
   double hi[Pack<double>::size], lo[Pack<double>::size];
   store(hi, log_base.hi);
   store(lo, log_base.lo);

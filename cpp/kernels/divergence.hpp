@@ -45,9 +45,11 @@ struct JsDivergence : PlainSum {
     const auto z_lo = fma(x.hi + x.hi, x.lo, z.lo);
     const V z_tail = z.hi * z.hi * polynomial(PolynomialsOf<Digits, double>::jensen_tail, z.hi);
 
-    const V one = broadcast_like<V>(1.0);
-    const auto upper_term = x_log_x<Digits>(fast_two_sum<Digits>(one, x.hi), x.lo);
-    const auto lower_term = x_log_x<Digits>(fast_two_sum<Digits>(one, -x.hi), -x.lo);
+    // 1 - x = 2b/(a+b), which keeps its digits where b is far smaller than a.
+    auto above = fast_two_sum<Digits>(broadcast_like<V>(1.0), x.hi);
+    above.lo = above.lo + x.lo;
+    const auto upper_term = x_log_x<Digits>(above);
+    const auto lower_term = x_log_x<Digits>(quotient<Digits>(2 * (b * unit), w));
     const auto far = two_sum<Digits>(upper_term.hi, lower_term.hi);
     const auto far_lo = far.lo + (upper_term.lo + lower_term.lo);
 
@@ -73,13 +75,12 @@ struct JsDivergence : PlainSum {
     return select(a < low, up, select(a > high, low, broadcast_like<V>(1.0)));
   }
 
-  /// x log x of x + x_lo >= 0, where x is a sum and its error.
+  /// x log x of x >= 0.
   template <class Digits, class V, class Low>
-  KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x, Low x_lo) {
-    const auto low = x.lo + x_lo;
+  KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x) {
     const auto log_x = log_of_positive<Digits>(x.hi);
-    // (x + low) log(x + low) = x log x + low (1 + log x) + ...
+    // (x + lo) log(x + lo) = x log x + lo (1 + log x) + ...
     const auto product = two_product<Digits>(x.hi, log_x.hi);
-    return {product.hi, product.lo + fma(x.hi, log_x.lo, fma(low, log_x.hi, low))};
+    return {product.hi, product.lo + fma(x.hi, log_x.lo, fma(x.lo, log_x.hi, x.lo))};
   }
 };

@@ -97,8 +97,7 @@ struct Spare {};
 /// The low part that Spare calculations do without: adds nothing, costs nothing.
 struct Nothing {};
 
-/// An unevaluated sum. |lo| may reach a fiftieth of |hi|: it is not a mere rounding error. Where hi is infinite or NaN,
-/// lo has no meaning.
+/// An unevaluated sum; lo is no larger than a rounding error of hi. Where hi is infinite or NaN, lo has no meaning.
 template <class V, class Low = V>
 struct Pair {
   V hi;
@@ -306,7 +305,7 @@ KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_from_quotient(Pair<Simd<T, B>, Lo
     // |2 s| < ln 2, so the exponent's part is the larger one, or 0.
     const auto sum = fast_two_sum(k * (C::ln2_hi / exponent_unit<T>), s.hi + s.hi);
     const auto low = fma(k, C::ln2_lo / exponent_unit<T>, sum.lo + (s.lo + s.lo));
-    return {sum.hi, fma(s.hi * z, tail, low)};
+    return fast_two_sum(sum.hi, fma(s.hi * z, tail, low));
   }
 }
 
