@@ -42,27 +42,27 @@ def name_of(measure: Measure) -> str:
     return measure.name
 
 
-@pytest.fixture(params=MEASURES, ids=name_of)
+@pytest.fixture(scope="session", params=MEASURES, ids=name_of)
 def measure(request: pytest.FixtureRequest) -> Measure:
     return request.param
 
 
-@pytest.fixture(params=[m for m in MEASURES if m.reduces], ids=name_of)
+@pytest.fixture(scope="session", params=[m for m in MEASURES if m.reduces], ids=name_of)
 def reduction(request: pytest.FixtureRequest) -> Measure:
     return request.param
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(scope="session", params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
     return np.dtype(request.param)
 
 
-@pytest.fixture(params=runtime.info()["targets"])
+@pytest.fixture(scope="session", params=runtime.info()["targets"])
 def target(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def inputs() -> Callable[..., list[np.ndarray]]:
     """Arrays of probabilities for a measure, a few zeros, ones and subnormal numbers among them."""
 
@@ -83,7 +83,7 @@ def inputs() -> Callable[..., list[np.ndarray]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def same_bits() -> Callable[[Any, Any], bool]:
     """Equality of dtype, shape and bits. NaN equals NaN: its sign and payload are not promised."""
 

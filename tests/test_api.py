@@ -241,8 +241,12 @@ def test_axis_out_of_range(reduction, axis):
     for array in (np.ones((2, 3)), [[1.0, 1.0]]):
         with pytest.raises(np.exceptions.AxisError, match=r"^axis -?\d+ is out of bounds for array of dimension 2$"):
             reduction(*[array] * len(reduction.inputs), axis=axis)
+
+
+@pytest.mark.parametrize("axis", [1, -2, 10**30, (1,)], ids=repr)
+def test_axis_out_of_range_for_a_scalar(reduction, axis):
     with pytest.raises(np.exceptions.AxisError):
-        reduction(*[-1.0] * len(reduction.inputs), axis=axis if axis != (0, 2) else 2)
+        reduction(*[-1.0] * len(reduction.inputs), axis=axis)
 
 
 @pytest.mark.parametrize("axis", [(0, 0), (1, -1), (0, 1, 0)])
@@ -299,12 +303,8 @@ def test_out_is_filled_and_returned(measure, dtype, shape, inputs, same_bits):
     assert same_bits(out, want)
     if measure.reduces:
         out = np.full((*shape[:-1], 1), 7, dtype)
-        assert reduction_with_keepdims(measure, arrays, out) is out
+        assert measure(*arrays, keepdims=True, out=out) is out
         assert same_bits(out[..., 0], want)
-
-
-def reduction_with_keepdims(measure, arrays, out):
-    return measure(*arrays, keepdims=True, out=out)
 
 
 @pytest.mark.parametrize("offset", [1, 2, 4])
@@ -333,8 +333,8 @@ def test_out_unaligned_strided_and_subclassed(measure, dtype, offset, inputs, sa
         (lambda a: a.astype("i8"), TypeError, "out has dtype int64; expected float64"),
         (lambda a: a.astype(object), TypeError, "out has dtype object; expected float64"),
         (lambda a: a.astype(a.dtype.newbyteorder()), TypeError, "out has dtype [<>]f8; expected float64"),
-        (lambda a: a[None], ValueError, r"out has shape \(1, .*\); expected \(4"),
-        (lambda a: a[:-1], ValueError, r"out has shape \(3,.*\); expected \(4"),
+        (lambda a: a[None], ValueError, r"out has shape \(1, .*\); expected \(4,.*\)"),
+        (lambda a: a[:-1], ValueError, r"out has shape \(3,.*\); expected \(4,.*\)"),
         (lambda a: np.float64(1), TypeError, "out: expected a NumPy array or None, got float64"),
         (lambda a: a.tolist(), TypeError, "out: expected a NumPy array or None, got list"),
         (lambda a: (a,), TypeError, "out: expected a NumPy array or None, got tuple"),

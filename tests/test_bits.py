@@ -27,7 +27,7 @@ THREADS = [1, 2, 3, 8]
 LENGTHS = [*range(1, 71), 4095, 4096, 4097, 8191, 8193, 300_001]
 # (rows, length): work for eight threads as the shortest rows, short ones, rows of a block and a bit, few long ones
 # and a single one.
-PARALLEL_SHAPES = [(530_000, 1), (9_000, 59), (129, 4_097), (2, 300_001), (1, 530_011)]
+PARALLEL_SHAPES = [(180_000, 3), (9_000, 59), (129, 4_097), (2, 300_001), (1, 530_011)]
 # (rows, length): more rows than fit into the buffer of a thread that gathers them, and work for one thread only.
 GATHERED_SHAPES = [(4_000, 1), (2_000, 17), (450, 70), (10, 4_096), (19, 4_097), (9, 8_193)]
 
@@ -102,6 +102,21 @@ def drowned_rows(count: int, length: int) -> list[np.ndarray]:
     return arrays
 
 
+def cancelling_rows(count: int, length: int) -> list[np.ndarray]:
+    """Rows whose terms cancel to their rounding errors, so that another order of summation shows in the result."""
+    rng = np.random.default_rng(length)
+    order = rng.permutation(length)
+    small = rng.random((count, (length + 1) // 2)) * 0.9 + 0.05
+    large = 1 / small
+    two = np.concatenate([small, large], axis=1)[:, :length][:, order]
+    # -x log x of the larger number has to be the opposite of the smaller one's: Newton's method.
+    large = 1 - small * np.log(small)
+    for _ in range(6):
+        large -= (large * np.log(large) + small * np.log(small)) / (np.log(large) + 1)
+    one = np.concatenate([small, large], axis=1)[:, :length][:, order]
+    return [one, two]
+
+
 def test_threads_can_be_had():
     # Where this fails, OMP_NUM_THREADS hides what the other tests are after.
     most = runtime.info()["threads"]
@@ -111,13 +126,17 @@ def test_threads_can_be_had():
             assert runtime.info()["threads"] == min(n, most)
 
 
-@pytest.fixture(params=["float32", "float64", "float64 drowned"])
+@pytest.fixture(params=["float32", "float64", "drowned", "cancelling"])
 def rows(request, inputs):
-    """Makes the inputs of a reduction: ordinary rows, or rows whose float64 sums drown among the subnormals."""
-    dtype, *drowned = request.param.split()
+    """Makes the inputs of a reduction: ordinary rows, or the two sorts that try its sums hardest."""
 
     def make(measure: Any, shape: tuple[int, int]) -> list[np.ndarray]:
-        return drowned_rows(*shape)[: len(measure.inputs)] if drowned else inputs(measure, dtype, shape)
+        if request.param == "drowned":
+            return drowned_rows(*shape)[: len(measure.inputs)]
+        if request.param == "cancelling":
+            one, two = cancelling_rows(*shape)
+            return [one] if len(measure.inputs) == 1 else [np.ones(shape), two]
+        return inputs(measure, request.param, shape)
 
     return make
 

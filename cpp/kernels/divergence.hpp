@@ -18,7 +18,7 @@ struct KlDivergence : PlainSum {
     // -inf where p is finite, NaN where it is not.
     log_ratio.hi = select(present & (q == infinity), p - q, log_ratio.hi);
     sum.require((p >= 0) & (q >= 0));
-    sum.add_product(p, log_ratio);
+    sum.add_products(log_ratio, p);
   }
 };
 
@@ -61,8 +61,7 @@ struct JsDivergence : PlainSum {
     g.hi = select(b == infinity, nan, g.hi);
     sum.require((p >= 0) & (q >= 0));
     const PairOf<Digits, V> quarter{0.25 * g.hi, 0.25 * g_lo};
-    sum.add_product(a, quarter);
-    sum.add_product(b, quarter);
+    sum.add_products(quarter, a, b);
   }
 
  private:

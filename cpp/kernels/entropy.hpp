@@ -46,7 +46,7 @@ struct Entropy : NegatedSum {
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p) {
     sum.require(p >= 0);
-    sum.add_product(p, log_of_positive<typename Sum::Digits>(p));
+    sum.add_products(log_of_positive<typename Sum::Digits>(p), p);
   }
 };
 
@@ -61,6 +61,6 @@ struct CrossEntropy : NegatedSum {
     log_q.hi = select(present & (q == 0), -infinity, log_q.hi);
     log_q.hi = select(present & (q == infinity), infinity, log_q.hi);
     sum.require((p >= 0) & (q >= 0));
-    sum.add_product(p, log_q);
+    sum.add_products(log_q, p);
   }
 };

@@ -38,14 +38,15 @@ struct Sum<float, Width> : Validity<Width> {
   KULLBACK_INLINE explicit Sum(bool /*magnified: float64 products of float32 never drown*/)
       : lanes(broadcast<double, Width>(0.0)) {}
 
-  /// Adds weight * factor, the lower half of a group first.
-  template <int B>
-  KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>, Nothing> factor) {
+  /// Adds factor times each weight, pack after pack. To be called once for an element: the products of a second call
+  /// would follow those of a whole group, and so in an order that depends on the target.
+  template <int B, class... V>
+  KULLBACK_INLINE void add_products(Pair<Simd<double, B>, Nothing> factor, V... weights) {
     if constexpr (B > Width) {
-      add_product(weight.lower, Pair<Simd<double, B / 2>, Nothing>{factor.hi.lower, {}});
-      add_product(weight.upper, Pair<Simd<double, B / 2>, Nothing>{factor.hi.upper, {}});
+      add_products(lower(factor), lower(weights)...);
+      add_products(upper(factor), upper(weights)...);
     } else {
-      lanes = fma(weight, factor.hi, lanes);
+      ((lanes = fma(weights, factor.hi, lanes)), ...);
     }
   }
 
@@ -78,11 +79,14 @@ struct Sum<double, Width> : Validity<Width> {
   KULLBACK_INLINE explicit Sum(bool magnified)
       : hi(broadcast<double, Width>(0.0)), lo(broadcast<double, Width>(0.0)), scale(magnified ? magnification : 1.0) {}
 
-  template <int B>
-  KULLBACK_INLINE void add_product(Simd<double, B> weight, Pair<Simd<double, B>> factor) {
-    const auto w = weight * scale;
-    const auto product = two_product(w, factor.hi);
-    add(product.hi, fma(w, factor.lo, product.lo));
+  template <int B, class... V>
+  KULLBACK_INLINE void add_products(Pair<Simd<double, B>> factor, V... weights) {
+    if constexpr (B > Width) {
+      add_products(lower(factor), lower(weights)...);
+      add_products(upper(factor), upper(weights)...);
+    } else {
+      (add_product(factor, weights * scale), ...);
+    }
   }
 
   KULLBACK_INLINE Partial total() const {
@@ -102,16 +106,11 @@ struct Sum<double, Width> : Validity<Width> {
   }
 
  private:
-  template <int B>
-  KULLBACK_INLINE void add(Simd<double, B> x, Simd<double, B> x_lo) {
-    if constexpr (B > Width) {
-      add(x.lower, x_lo.lower);
-      add(x.upper, x_lo.upper);
-    } else {
-      const auto sum = two_sum(hi, x);
-      hi = sum.hi;
-      lo = lo + (sum.lo + x_lo);
-    }
+  KULLBACK_INLINE void add_product(Pair<Simd<double, Width>> factor, Simd<double, Width> weight) {
+    const auto product = two_product(weight, factor.hi);
+    const auto sum = two_sum(hi, product.hi);
+    hi = sum.hi;
+    lo = lo + (sum.lo + fma(weight, factor.lo, product.lo));
   }
 
   template <int B>

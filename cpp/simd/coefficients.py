@@ -5,8 +5,8 @@
 
 Each polynomial approximates a smooth remainder f on an interval. The Remez exchange minimises
 max |weight * (f - P)|, where the weight turns the error of the remainder into the relative error of the function that
-is built from it; that figure is printed in bits. Coefficients are then rounded to the format they are used in, which
-costs nothing here because every remainder is multiplied by something much smaller than the leading term.
+is built from it; that figure is printed in bits. The two lowest coefficients are rounded to the format they are used in
+before the others are found, so that these make up for it; the rounding of the others costs nothing.
 
 Needs mpmath.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mpmath
@@ -81,7 +81,7 @@ POLYNOMIALS = (
         lambda r: r * r / mpmath.exp(r),
         -HALF_LN2,
         HALF_LN2,
-        {"float": 5, "double": 11},
+        {"float": 6, "double": 11},
     ),
     Polynomial(
         "jensen_tail",
@@ -103,10 +103,10 @@ def remez(p: Polynomial, terms: int) -> list[mpf]:
     """Coefficients, lowest degree first, whose weighted error equioscillates."""
     low, high = p.low, p.high
     count = terms + 1
-    points = [
-        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * i + 1) / (2 * count)) for i in range(count)
-    ]
-    grid = [low + (high - low) * mpf(i) / (40 * count) for i in range(40 * count + 1)]
+    # Slightly off centre: weights may vanish at 0.
+    centre, radius = (low + high) / 2 + (high - low) / 1000, (high - low) / 2
+    points = [centre - radius * mpmath.cos(mpmath.pi * (2 * i + 1) / (2 * count)) for i in range(count)]
+    grid = [low + (high - low) * (mpf(i) + mpf(1) / 3) / (40 * count) for i in range(40 * count)]
     for _ in range(30):
         # P(x_i) + (-1)^i E / w(x_i) = f(x_i)
         matrix = mpmath.matrix(count, count)
@@ -150,6 +150,17 @@ def rounded(x: mpf, dtype: str) -> float:
         return float(+x)
 
 
+def rounded_remez(p: Polynomial, terms: int, dtype: str) -> list[float]:
+    """Coefficients in the format, lowest degree first."""
+    fixed: list[float] = []
+    while len(fixed) < 2:
+        c = rounded(remez(p, terms - len(fixed))[0], dtype)
+        fixed.append(c)
+        # What is left to approximate, f = c + x g.
+        p = replace(p, function=lambda x, f=p.function, c=c: (f(x) - c) / x, weight=lambda x, w=p.weight: w(x) * x)
+    return fixed + [rounded(c, dtype) for c in remez(p, terms - len(fixed))]
+
+
 def worst(p: Polynomial, coefficients: list[float]) -> mpf:
     exact = [mpf(c) for c in coefficients]
     grid = (p.low + (p.high - p.low) * mpf(i) / 2000 for i in range(2001))
@@ -161,7 +172,7 @@ def tables() -> dict[tuple[str, str], list[str]]:
     result = {}
     for p in POLYNOMIALS:
         for dtype, terms in p.terms.items():
-            coefficients = [rounded(c, dtype) for c in remez(p, terms)]
+            coefficients = rounded_remez(p, terms, dtype)
             bits = mpmath.log(worst(p, coefficients), 2)
             suffix = "f" if dtype == "float" else ""
             comment = f"// {p.name}: {p.formula}; relative error 2^{mpmath.nstr(bits, 4)}"

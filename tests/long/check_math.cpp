@@ -156,6 +156,7 @@ constexpr std::size_t edge_count = sizeof(edges<T>) / sizeof(T);
 template <class T>
 constexpr T thresholds[] = {
     T{0},
+    -T{0},
     T(0x1p-126),
     std::numeric_limits<T>::min(),
     std::numeric_limits<T>::max(),

@@ -1,0 +1,409 @@
+"""The promise: what happens at the edges, case by case, wherever in a row the odd number stands.
+
+Rows are otherwise made of ones, which contribute exactly nothing to any measure, so the result is the odd one's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import platform
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import mpmath
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import kullback as kb
+from kullback import _core
+from kullback.testing import BOUNDS, assert_matches_reference, ulp_error
+
+Float: TypeAlias = type[np.float32] | type[np.float64]
+Array: TypeAlias = npt.NDArray[Any]
+
+INF, NAN = math.inf, math.nan
+LENGTHS = [1, 5, 8, 16, 17, 40]  # packs of 8 and 16, parts of them, and more than one
+
+INPUTS = {name: int(kind[-1]) for name, kind in _core.kernels() if kind != "pack"}
+ELEMENTWISE = [name for name, kind in _core.kernels() if kind.startswith("map")]
+ROWS = [name for name in INPUTS if name not in ELEMENTWISE]
+
+both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def at_every_position(measure: str, odd: tuple[float, ...], dtype: Float) -> Iterator[tuple[str, Any]]:
+    """The result with the odd numbers first, in the middle and last of ones, for every length."""
+    for n in LENGTHS:
+        for position in sorted({0, n // 2, n - 1}):
+            inputs = [np.ones(n, dtype) for _ in odd]
+            for x, value in zip(inputs, odd, strict=True):
+                x[position] = value
+            result = getattr(kb, measure)(*inputs)
+            if measure in ELEMENTWISE:
+                assert not np.delete(result, position).any()
+                result = result[position]
+            assert result.dtype == dtype
+            yield f"{measure}{odd} at {position} of {n}", result
+
+
+def same(got: Any, want: float) -> bool:
+    """Equal, where NaN equals NaN but -0 does not equal +0."""
+    return bool(got != got if want != want else got == want and np.signbit(got) == np.signbit(want))
+
+
+LEAST = {np.float32: 2.0**-149, np.float64: 2.0**-1074}
+
+# What, measure, the odd numbers, result: a number, or None for the reference's value, 0 < |value| < inf. "least" is
+# the smallest subnormal number.
+EDGES: list[tuple[str, str, tuple[Any, ...], float | None]] = [
+    ("0 log 0", "entropy", (0.0,), 0.0),
+    ("0 log 0, -0", "entropy", (-0.0,), 0.0),
+    ("0 log 0 of two outcomes", "binary_entropy", (0.0,), 0.0),
+    ("0 log 0 of two outcomes, -0", "binary_entropy", (-0.0,), 0.0),
+    ("0 log 0, the certain outcome", "binary_entropy", (1.0,), 0.0),
+    ("0 log 0", "cross_entropy", (0.0, 0.0), 0.0),
+    ("0 log 0, -0", "cross_entropy", (-0.0, -0.0), 0.0),
+    ("0 log q", "cross_entropy", (0.0, 0.25), 0.0),
+    ("0 log inf", "cross_entropy", (0.0, INF), 0.0),
+    ("0 log 0/0", "kl_divergence", (0.0, 0.0), 0.0),
+    ("0 log 0/0, -0", "kl_divergence", (-0.0, 0.0), 0.0),
+    ("0 log 0/q", "kl_divergence", (0.0, 0.25), 0.0),
+    ("0 log 0/inf", "kl_divergence", (0.0, INF), 0.0),
+    ("0 log 0/0", "js_divergence", (0.0, 0.0), 0.0),
+    ("0 log 0/0, -0", "js_divergence", (-0.0, 0.0), 0.0),
+    ("0 log 0/m", "js_divergence", (0.0, 0.25), None),
+    ("0 log 0/m, -0", "js_divergence", (0.25, -0.0), None),
+    ("impossible event", "self_information", (0.0,), INF),
+    ("impossible event, -0", "self_information", (-0.0,), INF),
+    ("certain event", "self_information", (1.0,), 0.0),
+    ("p > 0 = q", "cross_entropy", (0.25, 0.0), INF),
+    ("p > 0 = q, -0", "cross_entropy", (0.25, -0.0), INF),
+    ("p > 0 = q, p subnormal", "cross_entropy", ("least", 0.0), INF),
+    ("p > 0 = q, p infinite", "cross_entropy", (INF, 0.0), INF),
+    ("p > 0 = q", "kl_divergence", (0.25, 0.0), INF),
+    ("p > 0 = q, -0", "kl_divergence", (0.25, -0.0), INF),
+    ("p > 0 = q, p subnormal", "kl_divergence", ("least", 0.0), INF),
+    ("p > 0 = q, p infinite", "kl_divergence", (INF, 0.0), INF),
+    ("infinite p", "self_information", (INF,), -INF),
+    ("infinite p", "entropy", (INF,), -INF),
+    ("infinite p, q < 1", "cross_entropy", (INF, 0.25), INF),
+    ("infinite p, q > 1", "cross_entropy", (INF, 4.0), -INF),
+    ("infinite p, q = 1", "cross_entropy", (INF, 1.0), NAN),
+    ("infinite q", "cross_entropy", (0.25, INF), -INF),
+    ("both infinite", "cross_entropy", (INF, INF), -INF),
+    ("infinite p", "kl_divergence", (INF, 0.25), INF),
+    ("infinite q", "kl_divergence", (0.25, INF), -INF),
+    ("both infinite", "kl_divergence", (INF, INF), NAN),
+    ("infinite p", "js_divergence", (INF, 0.25), INF),
+    ("infinite p, q = 0", "js_divergence", (INF, 0.0), INF),
+    ("infinite q", "js_divergence", (0.25, INF), INF),
+    ("both infinite", "js_divergence", (INF, INF), NAN),
+    ("beyond 1", "binary_entropy", (1.5,), NAN),
+    ("infinite", "binary_entropy", (INF,), NAN),
+    ("p/q overflows", "kl_divergence", (4.0, "least"), None),
+    ("p/q underflows", "kl_divergence", ("least", 4.0), None),
+    ("p/q overflows", "js_divergence", (4.0, "least"), None),
+    ("subnormal", "self_information", ("least",), None),
+    ("subnormal", "binary_entropy", ("least",), None),
+    ("subnormal", "entropy", ("least",), None),
+    ("subnormal p", "cross_entropy", ("least", 0.25), None),
+    ("subnormal q", "cross_entropy", (0.25, "least"), None),
+    ("not normalised", "entropy", (3.0,), None),
+    ("not normalised", "cross_entropy", (3.0, 5.0), None),
+    ("not normalised", "kl_divergence", (3.0, 5.0), None),
+    ("not normalised", "js_divergence", (3.0, 5.0), None),
+]
+
+
+@both_types
+@pytest.mark.parametrize(
+    ("measure", "odd", "want"), [pytest.param(*case, id=f"{case[0]} {what}") for what, *case in EDGES]
+)
+def test_edge(measure: str, odd: tuple[Any, ...], want: float | None, dtype: Float) -> None:
+    numbers = tuple(LEAST[dtype] if x == "least" else x for x in odd)
+    if want is None:
+        context = mpmath.MPContext()
+        context.dps = 60
+        lists = numbers if measure in ELEMENTWISE else ([x] for x in numbers)
+        exact = getattr(kb.reference, measure)(*lists, math=context)
+        bound = BOUNDS["elementwise" if measure in ELEMENTWISE else "row"]
+        assert 0 < abs(exact) < INF
+    for where, got in at_every_position(measure, numbers, dtype):
+        assert same(got, want) if want is not None else ulp_error(got, exact) <= bound, f"{where}: {got}"
+
+
+# Numbers that are no probabilities
+
+BAD = {"NaN": NAN, "-1": -1.0, "-least": "least", "-inf": -INF}
+
+
+@both_types
+@pytest.mark.parametrize("other", [0.0, 0.25, INF])
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize(("measure", "argument"), [(name, i) for name in INPUTS for i in range(INPUTS[name])])
+def test_negative_or_nan_makes_the_row_nan(measure: str, argument: int, bad: str, other: float, dtype: Float) -> None:
+    value = -LEAST[dtype] if BAD[bad] == "least" else BAD[bad]
+    odd = [other] * INPUTS[measure]
+    odd[argument] = value
+    for where, got in at_every_position(measure, tuple(odd), dtype):
+        assert np.isnan(got), f"{where}: {got}"
+
+
+@both_types
+@pytest.mark.parametrize("measure", ROWS)
+def test_only_the_row_itself_is_nan(measure: str, dtype: Float) -> None:
+    for axis in (0, 1):
+        for n in (*LENGTHS, 5000):
+            inputs = [np.full((3, n), 0.25, dtype) for _ in range(INPUTS[measure])]
+            inputs[-1][1, n // 2] = NAN
+            got = getattr(kb, measure)(*(x if axis else np.ascontiguousarray(x.T) for x in inputs), axis=axis)
+            assert np.isnan(got).tolist() == [False, True, False]
+
+
+# Divergences of what is equal, near or disjoint
+
+
+def all_magnitudes(dtype: Float) -> Array:
+    info = np.finfo(dtype)
+    return np.ldexp(dtype(1.37), np.arange(info.minexp - info.nmant, info.maxexp - 20))
+
+
+@both_types
+@pytest.mark.parametrize("measure", ["kl_divergence", "js_divergence"])
+def test_equal_rows_are_exactly_zero_apart(measure: str, dtype: Float) -> None:
+    p = all_magnitudes(dtype)
+    for n in (*LENGTHS, p.size):
+        for q in (p[-n:], p[-n:].copy()):
+            assert same(getattr(kb, measure)(p[-n:], q), 0.0)
+    each = getattr(kb, measure)(p[:, None], p[:, None].copy())
+    assert not each.any()
+    assert not np.signbit(each).any()
+
+
+@both_types
+@pytest.mark.parametrize("measure", ["kl_divergence", "js_divergence"])
+def test_near_rows_keep_relative_accuracy(measure: str, dtype: Float) -> None:
+    eps = float(np.finfo(dtype).eps)
+    p = np.array([1.0, 100.0, 0.3, 1e-5, 1e-30], dtype)[:, None]
+    for distance in (eps, 3 * eps, 1e-6, 1e-5, 1e-3):
+        for q in (p * dtype(1 + distance), p * dtype(1 - distance)):
+            assert (q != p).all()
+            got = getattr(kb, measure)(p, q)
+            assert (got > 0).all() if measure == "js_divergence" else (np.sign(got) == np.sign(p - q)[:, 0]).all()
+            assert_matches_reference(measure, p, q)
+
+
+@both_types
+def test_js_divergence_is_never_negative(dtype: Float) -> None:
+    rng = np.random.default_rng(37)
+    p = rng.dirichlet(np.ones(19), 2000).astype(dtype)
+    for width in (0, 1e-7, 1e-3, 1):
+        q = (p * rng.uniform(1 - width, 1 + width, p.shape)).astype(dtype)
+        got = kb.js_divergence(p, q)
+        assert (got >= 0).all()
+        np.testing.assert_array_equal(got, kb.js_divergence(q, p))
+
+
+@both_types
+def test_disjoint_rows_are_exactly_log_2_apart(dtype: Float) -> None:
+    want = dtype(math.log(2))
+    for n in (n for n in LENGTHS if n > 1):
+        for at in sorted({0, n // 2, n - 1}):
+            p, q = np.zeros(n, dtype), np.zeros(n, dtype)
+            p[at] = q[at - 1] = 1
+            assert kb.js_divergence(p, q) == want
+    halves = np.ldexp(dtype(1), -np.array([1, 2, 3, 4, 5, 6, 7, 7]))
+    apart = np.concatenate([halves, np.zeros(8, dtype)])
+    assert kb.js_divergence(apart, apart[::-1]) == want
+    assert kb.js_divergence(apart, apart[::-1], base=2) == 1
+
+
+def test_ratio_beyond_the_range_of_floats() -> None:
+    # scipy.special.kl_div says inf; its formula, which adds q - p, comes to 2835.176...
+    got = kb.kl_divergence([4.0], [2.2e-308])
+    with mpmath.workdps(50):
+        assert ulp_error(got, 4 * mpmath.log(mpmath.mpf(4) / mpmath.mpf(2.2e-308))) <= BOUNDS["row"]
+    assert float(got) == pytest.approx(2839.1761825716867, rel=1e-15)
+
+
+@both_types
+def test_rows_are_used_as_given(dtype: Float) -> None:
+    p, q = np.array([[0.5, 0.5], [0.3, 0.3]], dtype)
+    for measure in ROWS:
+        assert_matches_reference(measure, *(p, q)[: INPUTS[measure]])
+    assert float(kb.kl_divergence(p, q)) == pytest.approx(math.log(5 / 3), rel=1e-6)  # scipy.stats.entropy: 0
+
+
+# Empty rows, and numbers that are not floats
+
+
+@both_types
+@pytest.mark.parametrize("measure", ROWS)
+def test_empty_rows_are_zero(measure: str, dtype: Float) -> None:
+    compute, count = getattr(kb, measure), INPUTS[measure]
+    assert same(compute(*[np.empty(0, dtype)] * count), 0.0)
+    for shape, axis in (((3, 0), 1), ((0, 3), 0)):
+        got = compute(*[np.empty(shape, dtype)] * count, axis=axis)
+        np.testing.assert_array_equal(got, np.zeros(3, dtype), strict=True)
+
+
+@both_types
+@pytest.mark.parametrize("measure", ELEMENTWISE)
+def test_empty_arrays_stay_empty(measure: str, dtype: Float) -> None:
+    got = getattr(kb, measure)(np.empty((3, 0), dtype))
+    assert got.shape == (3, 0)
+    assert got.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64, np.uint64])
+@pytest.mark.parametrize("measure", INPUTS)
+def test_integers_are_computed_in_float64(measure: str, dtype: Any) -> None:
+    p, q = np.array([[1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], dtype)
+    inputs = (p, q)[: INPUTS[measure]]
+    got = getattr(kb, measure)(*inputs)
+    assert got.dtype == np.float64
+    np.testing.assert_array_equal(got, getattr(kb, measure)(*(x.astype(np.float64) for x in inputs)))
+
+
+# What a call leaves behind
+
+NASTY = [0.0, -0.0, 1.0, 0.5, 1e-45, 1e-38, 3e38, 0.1, INF, -INF, NAN, -1.0]
+
+
+def nasty(measure: str, dtype: Float) -> list[list[Array]]:
+    """Arguments of every layout that meet every pair of nasty numbers."""
+    with np.errstate(all="ignore"):
+        grid = np.array(NASTY, dtype)
+    p, q = (x.copy() for x in np.meshgrid(grid, grid))
+    pairs = [(p, q), (p.T, q.T), (p[::-2, ::3], q[::-2, ::3]), (p, p), (p[0], q), (p[:, 5:6], q[:, 5:6])]
+    return [list(pair[: INPUTS[measure]]) for pair in pairs]
+
+
+@both_types
+@pytest.mark.parametrize("measure", INPUTS)
+def test_inputs_are_never_modified(measure: str, dtype: Float) -> None:
+    for inputs in nasty(measure, dtype):
+        before = [x.tobytes() for x in inputs]
+        getattr(kb, measure)(*inputs)
+        assert [x.tobytes() for x in inputs] == before
+        for x in inputs:
+            x.setflags(write=False)
+        getattr(kb, measure)(*inputs)
+
+
+@both_types
+@pytest.mark.parametrize("measure", INPUTS)
+def test_no_floating_point_warnings(measure: str, dtype: Float) -> None:
+    arguments = nasty(measure, dtype)
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        for inputs in arguments:
+            getattr(kb, measure)(*inputs)
+            getattr(kb, measure)(*(x[0, 0] if x.ndim == 2 else x[0] for x in inputs))
+
+
+# The caller's floating-point mode
+
+if platform.machine() in ("x86_64", "AMD64"):
+    # The mode is a register that only an instruction reaches.
+    FUNCTIONS = {"ldmxcsr [rdi]; ret": b"\x0f\xae\x17\xc3", "stmxcsr [rdi]; ret": b"\x0f\xae\x1f\xc3"}
+    PAGE = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    PAGE.write(b"".join(FUNCTIONS.values()))
+    ADDRESS = ctypes.addressof(ctypes.c_char.from_buffer(PAGE))
+    LOAD, STORE = (
+        ctypes.PYFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32))(ADDRESS + 4 * i) for i in range(len(FUNCTIONS))
+    )
+    MODES = {"flush to zero": 0x8000, "denormals are zero": 0x0040, "both": 0x8040, "round down": 0x2000}
+    STATUS = 0x3F
+
+    def mode() -> int:
+        word = ctypes.c_uint32()
+        STORE(ctypes.byref(word))
+        return word.value & ~STATUS
+
+    @contextmanager
+    def floating_point_mode(bits: int) -> Iterator[None]:
+        former = mode()
+        LOAD(ctypes.byref(ctypes.c_uint32(former | bits)))
+        try:
+            yield
+        finally:
+            LOAD(ctypes.byref(ctypes.c_uint32(former)))
+
+    def subnormal_arguments(count: int, dtype: Float) -> dict[str, list[Any]]:
+        """One for every way through the core: plain rows, gathered ones, rows or blocks shared by threads."""
+        rng = np.random.default_rng(41)
+
+        def numbers(shape: tuple[int, ...]) -> list[Array]:
+            words = rng.integers(1, 1 << np.finfo(dtype).nmant, (count, *shape))
+            return list(words.astype(np.uint32 if dtype is np.float32 else np.uint64).view(dtype))
+
+        return {
+            "scalar": [x[0] for x in numbers((1,))],
+            "list": [x.tolist() for x in numbers((5,))],
+            "row": numbers((21,)),
+            "columns": [x.T for x in numbers((7, 30))],
+            "swapped bytes": [x.astype(x.dtype.newbyteorder()) for x in numbers((30,))],
+            "array and number": [*numbers((9,))[:1], *(x[0] for x in numbers((1,))[1:])],
+            "many rows": numbers((5000, 40)),
+            "long row": numbers((300_000,)),
+            "long columns": [x.T for x in numbers((200_000, 2))],
+        }
+
+    @both_types
+    @pytest.mark.parametrize("bits", MODES.values(), ids=list(MODES))
+    @pytest.mark.parametrize("measure", INPUTS)
+    def test_the_callers_floating_point_mode(measure: str, bits: int, dtype: Float) -> None:
+        """Subnormal numbers count in any mode, which is the caller's again after the call.
+
+        A thread of its own gets OpenMP workers of its own, which inherit the mode that it has when they start.
+        """
+        compute: Callable[..., Any] = getattr(kb, measure)
+        arguments = subnormal_arguments(INPUTS[measure], dtype)
+        want = {name: compute(*inputs, base=3.7) for name, inputs in arguments.items()}
+        least = np.array([LEAST[np.float64]])
+        got, modes, product = {}, [], np.ones(1)
+
+        def run() -> None:
+            with floating_point_mode(bits):
+                np.multiply(least, 1.0, out=product)
+                for name, inputs in arguments.items():
+                    got[name] = compute(*inputs, base=3.7)
+                    modes.append(mode())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        for name in arguments:
+            np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+        assert set(modes) == {mode() | bits}
+        assert (product[0] == 0) == (bits != MODES["round down"])  # or else the mode was never on
+
+    if kb.runtime.info()["openmp"] == "libgomp":
+
+        @both_types
+        @pytest.mark.parametrize("measure", INPUTS)
+        def test_the_mode_of_workers_that_others_left(measure: str, dtype: Float) -> None:
+            """Another library may have set the mode of the OpenMP workers that this thread shares with it."""
+            run_in_every_worker = ctypes.CDLL("libgomp.so.1").GOMP_parallel
+            compute: Callable[..., Any] = getattr(kb, measure)
+            arguments = subnormal_arguments(INPUTS[measure], dtype)
+            want = {name: compute(*inputs) for name, inputs in arguments.items()}
+            got = {}
+
+            def run() -> None:
+                with floating_point_mode(0):
+                    run_in_every_worker(LOAD, ctypes.byref(ctypes.c_uint32(mode() | MODES["both"])), 0, 0)
+                got.update({name: compute(*inputs) for name, inputs in arguments.items()})
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+            for name in arguments:
+                np.testing.assert_array_equal(got[name], want[name], err_msg=name)

@@ -1,0 +1,289 @@
+"""The promise: nothing that goes on around a call, nor any array, makes it hang, crash or answer differently."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import kullback
+from kullback import reference, runtime
+
+# fork
+
+
+def run_script(code: str, *arguments: str) -> str:
+    """The output of a script in a process of its own; a child that hangs fails the test instead of the suite."""
+    # Python 3.12 warns of what these tests are there to do: fork with threads about.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+FORK = """
+import ctypes, multiprocessing, os, sys
+import numpy as np
+import kullback
+
+p = np.full((64, 20_000), 1 / 20_000)  # work for many threads
+
+def compute(_=None):
+    return kullback.entropy(p).tobytes() + kullback.entropy(p.ravel()).tobytes()
+
+how, library = sys.argv[1:]
+if library:
+    assert ctypes.CDLL(library).enter_parallel_region() >= 1
+    want = None
+else:
+    want = compute()
+
+if how == "fork":
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.write(write, compute())
+        os._exit(0)
+    got = os.read(read, 1 << 16)
+    assert os.wait()[1] == 0
+else:
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        got, again = pool.map(compute, range(2))
+        assert got == again
+assert got == compute()  # and the parent goes on with its threads
+assert want in (None, got)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+def test_fork_after_our_own_parallel_region(how):
+    assert run_script(FORK, how, "") == "done\n"
+
+
+@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+def test_fork_after_another_library_s_parallel_region(how, tmp_path):
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("there is no gcc to build the other library with")
+    source, library = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text("""
+        int enter_parallel_region(void) {
+          int n = 0;
+          #pragma omp parallel num_threads(4) reduction(+ : n)
+          n += 1;
+          return n;
+        }
+    """)
+    subprocess.run([compiler, "-fopenmp", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    assert run_script(FORK, how, str(library)) == "done\n"
+
+
+def test_fork_in_a_thread_with_settings():
+    code = """
+import os, threading
+import numpy as np
+from kullback import entropy, runtime
+
+p = np.full((64, 20_000), 1 / 20_000)
+
+def work():
+    with runtime.threads(2), runtime.target("TARGET"):
+        want = entropy(p).tobytes()
+        if os.fork() == 0:
+            os._exit(int(entropy(p).tobytes() != want or runtime.info()["threads"] != 1))
+        assert os.wait()[1] == 0
+        print("done")
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    assert run_script(code.replace("TARGET", runtime.info()["targets"][-1])) == "done\n"
+
+
+# Threads
+
+
+def test_eight_threads_at_once(measure, inputs, same_bits):
+    arrays = inputs(measure, "float64", (40, 5_000))
+    want = measure(*arrays)
+    views = [arrays, [np.asfortranarray(a) for a in arrays]]
+    start = threading.Barrier(8)
+
+    def work(i):
+        targets = runtime.info()["targets"]
+        start.wait()
+        with runtime.target(targets[i % len(targets)]), runtime.threads(1 + i % 4):
+            chosen = runtime.info()
+            results = [measure(*views[k % 2]) for k in range(6)]
+            assert runtime.info() == chosen
+        return results
+
+    with ThreadPoolExecutor(8) as pool:
+        for results in pool.map(work, range(8)):
+            assert all(same_bits(result, want) for result in results)
+
+
+def test_other_threads_run_during_a_large_call():
+    p = np.broadcast_to(np.float64(1e-8), 200_000_000)  # a good part of a second, and no memory
+    counted = stop = 0
+
+    def count():
+        nonlocal counted
+        while not stop:
+            counted += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    with runtime.threads(1):
+        before, start = counted, time.perf_counter()
+        kullback.entropy(p)
+        elapsed, after = time.perf_counter() - start, counted
+    stop = 1
+    thread.join()
+    assert elapsed > 0.02  # or there was nothing to see
+    assert after - before > 5
+
+
+def test_errors_leave_no_state_behind(measure, inputs, same_bits):
+    arrays = inputs(measure, "float64", (3, 50))
+    want, before = measure(*arrays), runtime.info()
+    calls = [
+        lambda: measure(*[1j] * len(measure.inputs)),
+        lambda: measure(*arrays, base=0),
+        lambda: measure(*arrays, out=np.empty(1)),
+        lambda: runtime.target("none").__enter__(),
+        lambda: runtime.threads(0).__enter__(),
+    ]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError)), runtime.threads(1):
+            call()
+        assert runtime.info() == before
+        assert same_bits(measure(*arrays), want)
+
+
+def test_results_do_not_leak_memory_or_references(measure, inputs):
+    arrays = inputs(measure, "float64", (3, 50))
+    out = measure(*arrays)
+    counts = [sys.getrefcount(x) for x in (*arrays, out, out.dtype)]
+    for _ in range(1_000):
+        measure(*arrays)
+        measure(*arrays, out=out, base=2)
+        with pytest.raises(ValueError, match="base"):
+            measure(*arrays, out=out, base=0)
+    after = [sys.getrefcount(x) for x in (*arrays, out, out.dtype)]
+    assert after[:-1] == counts[:-1]
+    assert after[-1] < counts[-1] + 100
+
+
+# Size
+
+
+def test_more_elements_than_31_bits_can_count(reduction):
+    n = 2**31 + 7
+    arrays = [np.broadcast_to(np.float32(p), n) for p in (0.5, 0.25)[: len(reduction.inputs)]]
+    want = n * float(reduction(*(a[:1].astype(float) for a in arrays)))
+    assert math.isclose(reduction(*arrays), want, rel_tol=2.0**-23)
+
+
+@pytest.mark.parametrize("shape", [(2**32, 0), (0, 2**40), (2**31, 0, 2**20)], ids=str)
+def test_empty_rows_and_no_rows_of_any_length(reduction, shape):
+    p = np.broadcast_to(np.float32(1), shape)
+    for axis in (None, tuple(range(len(shape)))):
+        assert reduction(*[p] * len(reduction.inputs), axis=axis) == 0
+    zeros = [d for d, n in enumerate(shape) if n == 0]
+    rest = tuple(d for d in range(len(shape)) if d not in zeros)
+    assert reduction(*[p] * len(reduction.inputs), axis=rest).shape == (0,)
+
+
+def test_strides_that_reach_beyond_32_bits(measure, same_bits):
+    # Untouched pages of an empty array cost no memory.
+    memory = np.empty(2**32 + 64, np.uint8)
+    p = memory[: 2**32 + 8].view(np.float32)[:: 2**30]
+    p[...] = [0.5, 0.25]
+    for view in (p, p[::-1], p[:, None].T):
+        assert same_bits(measure(*[view] * len(measure.inputs)), measure(*[view.copy()] * len(measure.inputs)))
+
+
+# Arrays of every shape, layout, dtype and value
+
+DTYPES = st.one_of(
+    hnp.floating_dtypes(sizes=(32, 64), endianness="?"),
+    hnp.integer_dtypes(endianness="?"),
+    hnp.unsigned_integer_dtypes(endianness="?"),
+    hnp.boolean_dtypes(),
+)
+
+
+def values(dtype, largest):
+    if dtype.kind != "f":
+        return hnp.from_dtype(dtype)
+    limits = np.finfo(dtype)
+    special = [0.0, 1.0, math.inf, math.nan, -1.0, -0.0, float(limits.tiny), float(limits.smallest_subnormal)]
+    return st.one_of(
+        st.floats(0, 1, width=8 * dtype.itemsize),
+        st.floats(-largest, largest, width=8 * dtype.itemsize),
+        st.sampled_from(special),
+    )
+
+
+@st.composite
+def views(draw, shapes, largest):
+    """An array of each shape, seen through slices of any step."""
+    result = []
+    for shape in shapes:
+        steps = [draw(st.sampled_from([1, 1, 2, 3, -1, -2])) for _ in shape]
+        dtype = draw(DTYPES)
+        whole = tuple(abs(step) * n for step, n in zip(steps, shape, strict=True))
+        array = draw(hnp.arrays(dtype, whole, elements=values(dtype, largest), fill=values(dtype, largest)))
+        axes = draw(st.permutations(range(len(shape))))
+        array = array.transpose(axes).copy().transpose(np.argsort(axes)) if axes else array
+        result.append(array[tuple(slice(None, None, step) for step in steps)])
+    return result
+
+
+def class_of(x: float) -> str:
+    return "finite" if math.isfinite(x) else str(x)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_any_arrays(measure, same_bits, data):
+    shapes = data.draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=len(measure.inputs), min_side=0, max_side=7, max_dims=4)
+    )
+    arrays = data.draw(views(shapes.input_shapes, largest=2.0**127))
+    index = data.draw(hnp.basic_indices(arrays[0].shape, allow_newaxis=True, allow_ellipsis=True))
+    if len(arrays) == 1:
+        arrays = [np.asarray(arrays[0][index])]
+    full = np.broadcast_arrays(*arrays)
+    options = {}
+    if measure.reduces:
+        ndim = full[0].ndim
+        axes = st.lists(st.integers(-ndim, ndim - 1), unique_by=lambda a: a % ndim).map(tuple) if ndim else st.just(())
+        options = {"axis": data.draw(st.one_of(st.none(), axes)), "keepdims": data.draw(st.booleans())}
+    got = measure(*arrays, **options)
+    want = measure(*(np.array(a, order="C") for a in full), **options)
+    assert same_bits(got, want)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_any_row_is_of_the_reference_s_class(measure, data):
+    n = data.draw(st.integers(0, 40))
+    # Products and sums of such numbers stay within float32, in which the reference does not compute.
+    arrays = data.draw(views([(n,)] * len(measure.inputs), largest=2.0**100))
+    got = np.atleast_1d(measure(*arrays))
+    want = np.atleast_1d(getattr(reference, measure.name)(*(a.astype(float).tolist() for a in arrays)))
+    assert list(map(class_of, got.tolist())) == list(map(class_of, want.tolist()))
