@@ -159,7 +159,7 @@ class RowJob {
     std::ptrdiff_t to_row = 0;
     const std::size_t most = inputs_.all_direct() ? count : tile(n_, to_row);
     for (std::size_t first = 0; first < count; first += most) {
-      RowBatch<T> batch;
+      RowBatch<T> batch{};
       batch.rows = std::min(most, count - first);
       batch.n = n_;
       batch.scale = scale_;
@@ -168,10 +168,6 @@ class RowJob {
         const std::ptrdiff_t at = offset[i] + skip * row_step(i);
         batch.in[i] = inputs_.fetch(i, at, row_step(i), batch.rows, 0, n_, to_row, thread);
         batch.row_stride[i] = inputs_.direct(i) ? row_step(i) / item : to_row;
-      }
-      for (int i = inputs_.count(); i < max_inputs; ++i) {
-        batch.in[i] = nullptr;
-        batch.row_stride[i] = 0;
       }
       batch.out = reinterpret_cast<T*>(out_ + offset[Dims::output] + skip * row_step(Dims::output));
       batch.out_stride = row_step(Dims::output) / item;
