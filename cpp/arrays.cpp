@@ -17,10 +17,11 @@ namespace {
 
 using Api = py::detail::npy_api;
 
-const Api& api() {
-  static const Api& instance = Api::get();
-  return instance;
-}
+// Found when the module is imported. Found at the first call, by a static of a function, it would make threads whose
+// first calls coincide wait for ever: one holds the static's guard and wants the GIL, another the reverse.
+const Api* numpy_api = nullptr;
+
+const Api& api() { return *numpy_api; }
 
 const py::detail::PyArray_Proxy* proxy(py::handle array) { return py::detail::array_proxy(array.ptr()); }
 
@@ -159,6 +160,8 @@ std::pair<const char*, const char*> extent(const char* data, const Shape& shape,
 }
 
 }  // namespace
+
+void initialize_arrays() { numpy_api = &Api::get(); }
 
 // Dims --------------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ namespace py = pybind11;
 
 constexpr int max_dims = 64;
 
+/// Finds NumPy's C API. To be called once, before anything else here.
+void initialize_arrays();
+
 /// Copies `rows` rows of n elements: row r to `to + r * to_row`, from `from + r * row_step`, in steps of `step` bytes.
 template <class T>
 using Gather = void (*)(T* to, std::ptrdiff_t to_row, const char* from, std::ptrdiff_t row_step, std::ptrdiff_t step,

@@ -227,6 +227,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   try {
     initialize_targets();
     initialize_threads();
+    initialize_arrays();
   } catch (const std::invalid_argument& error) {
     throw py::import_error(error.what());
   }

@@ -114,6 +114,31 @@ thread.join()
 # Threads
 
 
+def test_first_calls_at_once():
+    # What a first call sets up must not make two of them wait for each other.
+    code = """
+import sys, threading
+import numpy as np
+import kullback as kb
+
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def work(i):
+    barrier.wait()
+    (kb.entropy, kb.self_information)[i % 2](np.ones((3, 4)))
+
+threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+    for _ in range(8):  # it took two tries in three to hang
+        assert run_script(code) == "done\n"
+
+
 def test_eight_threads_at_once(measure, inputs, same_bits):
     arrays = inputs(measure, "float64", (40, 5_000))
     want = measure(*arrays)
