@@ -29,23 +29,7 @@ const py::detail::PyArrayDescr_Proxy* descriptor(py::handle array) {
   return py::detail::array_descriptor_proxy(proxy(array)->descr);
 }
 
-std::string text(py::handle object) { return py::cast<std::string>(py::str(object)); }
-
-/// A short repr for messages.
-std::string show(py::handle object) {
-  auto shown = py::cast<std::string>(py::repr(object));
-  constexpr std::size_t longest = 60;
-  if (shown.size() > longest) shown = shown.substr(0, longest) + "...";
-  return shown;
-}
-
 std::string type_name(py::handle object) { return text(py::type::handle_of(object).attr("__name__")); }
-
-std::string show(const Shape& shape) {
-  py::tuple lengths(shape.ndim);
-  for (int d = 0; d < shape.ndim; ++d) lengths[static_cast<std::size_t>(d)] = shape.length[d];
-  return text(lengths);
-}
 
 const char* dtype_name(DType dtype) { return dtype == DType::float32 ? "float32" : "float64"; }
 
@@ -93,10 +77,14 @@ void gather(T* to, std::ptrdiff_t to_row, const char* from, std::ptrdiff_t row_s
 }
 
 template <class From, bool Swapped>
-constexpr Source float64_source{nullptr, gather<double, From, Swapped>};
+constexpr Source float64_source{nullptr, gather<double, From, Swapped>, nullptr, false};
 
 template <bool Swapped>
-constexpr Source float32_source{gather<float, float, Swapped>, gather<double, float, Swapped>};
+constexpr Source float32_source{gather<float, float, Swapped>, gather<double, float, Swapped>, nullptr, false};
+
+template <class From, bool Swapped>
+constexpr Source integer_source{nullptr, gather<double, From, Swapped>, gather<std::int64_t, From, Swapped>,
+                                std::is_unsigned_v<From>};
 
 /// How to read that dtype; nullptr for one that is refused.
 template <bool Swapped>
@@ -105,25 +93,25 @@ const Source* find_source(int type_num) {
     case Api::NPY_BOOL_:
       return &float64_source<bool, Swapped>;
     case Api::NPY_UBYTE_:
-      return &float64_source<unsigned char, Swapped>;
+      return &integer_source<unsigned char, Swapped>;
     case Api::NPY_BYTE_:
-      return &float64_source<signed char, Swapped>;
+      return &integer_source<signed char, Swapped>;
     case Api::NPY_SHORT_:
-      return &float64_source<short, Swapped>;
+      return &integer_source<short, Swapped>;
     case Api::NPY_USHORT_:
-      return &float64_source<unsigned short, Swapped>;
+      return &integer_source<unsigned short, Swapped>;
     case Api::NPY_INT_:
-      return &float64_source<int, Swapped>;
+      return &integer_source<int, Swapped>;
     case Api::NPY_UINT_:
-      return &float64_source<unsigned int, Swapped>;
+      return &integer_source<unsigned int, Swapped>;
     case Api::NPY_LONG_:
-      return &float64_source<long, Swapped>;
+      return &integer_source<long, Swapped>;
     case Api::NPY_ULONG_:
-      return &float64_source<unsigned long, Swapped>;
+      return &integer_source<unsigned long, Swapped>;
     case Api::NPY_LONGLONG_:
-      return &float64_source<long long, Swapped>;
+      return &integer_source<long long, Swapped>;
     case Api::NPY_ULONGLONG_:
-      return &float64_source<unsigned long long, Swapped>;
+      return &integer_source<unsigned long long, Swapped>;
     case Api::NPY_FLOAT_:
       return &float32_source<Swapped>;
     case Api::NPY_DOUBLE_:
@@ -163,24 +151,46 @@ std::pair<const char*, const char*> extent(const char* data, const Shape& shape,
 
 void initialize_arrays() { numpy_api = &Api::get(); }
 
+std::string text(py::handle object) { return py::cast<std::string>(py::str(object)); }
+
+std::string show(py::handle object) {
+  auto shown = py::cast<std::string>(py::repr(object));
+  constexpr std::size_t longest = 60;
+  if (shown.size() > longest) shown = shown.substr(0, longest) + "...";
+  return shown;
+}
+
+std::string show(const Shape& shape) {
+  py::tuple lengths(shape.ndim);
+  for (int d = 0; d < shape.ndim; ++d) lengths[static_cast<std::size_t>(d)] = shape.length[d];
+  return text(lengths);
+}
+
+Shape shape_of(const Operand& operand) {
+  Shape shape;
+  shape.ndim = operand.ndim();
+  for (int d = 0; d < shape.ndim; ++d) shape.length[d] = operand.length(d);
+  return shape;
+}
+
 // Dims --------------------------------------------------------------------------------------------------------------
 
-void Dims::append(std::size_t n, const std::ptrdiff_t (&strides)[max_inputs + 1]) {
+void Dims::append(std::size_t n, const std::ptrdiff_t (&strides)[operands]) {
   if (n == 1) return;
   if (count > 0) {
     const int last = count - 1;
     bool joined = true;
-    for (int i = 0; i <= max_inputs; ++i) {
+    for (int i = 0; i < operands; ++i) {
       joined = joined && stride[i][last] == strides[i] * static_cast<std::ptrdiff_t>(n);
     }
     if (joined) {
       length[last] *= n;
-      for (int i = 0; i <= max_inputs; ++i) stride[i][last] = strides[i];
+      for (int i = 0; i < operands; ++i) stride[i][last] = strides[i];
       return;
     }
   }
   length[count] = n;
-  for (int i = 0; i <= max_inputs; ++i) stride[i][count] = strides[i];
+  for (int i = 0; i < operands; ++i) stride[i][count] = strides[i];
   ++count;
 }
 
@@ -207,17 +217,18 @@ void Dims::closest_last(const Dims& inner) {
 
 // Operand -----------------------------------------------------------------------------------------------------------
 
-Operand::Operand(const char* name, py::handle object) : name_(name) {
-  if (PyFloat_CheckExact(object.ptr()) || PyLong_CheckExact(object.ptr()) || PyBool_Check(object.ptr())) {
-    static constexpr Source scalar{gather<float, float, false>, gather<double, double, false>};
-    scalar64_ = PyFloat_AsDouble(object.ptr());
-    if (scalar64_ == -1.0 && PyErr_Occurred() != nullptr) {
+Operand::Operand(const char* name) : name_(name) { refer_to(1.0); }
+
+Operand::Operand(const char* name, py::handle object, bool scalars_are_weak) : name_(name) {
+  const bool is_scalar =
+      PyFloat_CheckExact(object.ptr()) || PyLong_CheckExact(object.ptr()) || PyBool_Check(object.ptr());
+  if (is_scalar && scalars_are_weak) {
+    const double number = PyFloat_AsDouble(object.ptr());
+    if (number == -1.0 && PyErr_Occurred() != nullptr) {
       PyErr_Format(PyExc_OverflowError, "%s: int too large to convert to float64", name);
       throw py::error_already_set();
     }
-    scalar32_ = static_cast<float>(scalar64_);
-    source_ = &scalar;
-    weak_ = native_ = true;
+    refer_to(number);
     return;
   }
   if (Py_TYPE(object.ptr()) == api().PyArray_Type_) {
@@ -233,6 +244,14 @@ Operand::Operand(const char* name, py::handle object) : name_(name) {
   refer_to(owner_);
 }
 
+void Operand::refer_to(double number) {
+  static constexpr Source scalar{gather<float, float, false>, gather<double, double, false>, nullptr, false};
+  scalar64_ = number;
+  scalar32_ = static_cast<float>(number);
+  source_ = &scalar;
+  weak_ = native_ = true;
+}
+
 void Operand::refer_to(py::handle array) {
   const auto* a = proxy(array);
   const auto* d = descriptor(array);
@@ -242,6 +261,7 @@ void Operand::refer_to(py::handle array) {
     throw py::type_error(std::string(name_) + " has dtype " + text(py::handle(a->descr)) +
                          "; expected float32, float64, an integer dtype or bool");
   }
+  array_ = array;
   dtype_ = d->type_num == Api::NPY_FLOAT_ ? DType::float32 : DType::float64;
   native_ = !swapped && (d->type_num == Api::NPY_FLOAT_ || d->type_num == Api::NPY_DOUBLE_);
   data_ = a->data;
@@ -249,6 +269,8 @@ void Operand::refer_to(py::handle array) {
   shape_ = a->dimensions;
   strides_ = a->strides;
 }
+
+std::string Operand::dtype_name() const { return text(py::handle(proxy(array_)->descr)); }
 
 const char* Operand::data(DType dtype) const {
   if (!weak_) return data_;
@@ -298,8 +320,13 @@ Shape broadcast_shapes(Operands& operands) {
       py::ssize_t& length = shape.length[offset + d];
       if (operand->length(d) == length || operand->length(d) == 1) continue;
       if (length != 1) {
-        throw py::value_error(std::string(operands[0]->name()) + " of shape " + text(operands[0]->shape()) + " and " +
-                              operands[1]->name() + " of shape " + text(operands[1]->shape()) + " do not broadcast");
+        std::string shapes;
+        for (const Operand* each : operands) {
+          if (each == nullptr || each->weak()) continue;
+          if (!shapes.empty()) shapes += " and ";
+          shapes += std::string(each->name()) + " of shape " + text(each->shape());
+        }
+        throw py::value_error(shapes + " do not broadcast");
       }
       length = operand->length(d);
     }
@@ -314,16 +341,15 @@ std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int 
 
 namespace {
 
-int normalize_axis(py::handle axis, int ndim) {
+/// `count` axes are there to be named.
+int normalize_axis(py::handle axis, int ndim, long count, const char* expected) {
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(axis.ptr()));
   if (!index) {
     PyErr_Clear();
-    throw py::type_error("axis: expected None, an int or a tuple of ints, got " + show(axis));
+    throw py::type_error(std::string("axis: expected ") + expected + ", got " + show(axis));
   }
   int overflow = 0;
   const long value = PyLong_AsLongAndOverflow(index.ptr(), &overflow);
-  // As in NumPy's reductions, a 0-d array has an axis 0.
-  const long count = std::max(ndim, 1);
   if (overflow != 0 || value < -count || value >= count) {
     const py::object error = py::module_::import("numpy.exceptions").attr("AxisError");
     PyErr_SetObject(
@@ -340,18 +366,26 @@ int normalize_axis(py::handle axis, int ndim) {
 
 std::array<bool, max_dims> parse_axis(py::handle axis, int ndim) {
   std::array<bool, max_dims> reduced{};
+  const auto normalize = [ndim](py::handle one) {
+    // As in NumPy's reductions, a 0-d array has an axis 0.
+    return static_cast<std::size_t>(normalize_axis(one, ndim, std::max(ndim, 1), "None, an int or a tuple of ints"));
+  };
   if (axis.is_none()) {
     std::fill_n(reduced.begin(), ndim, true);
   } else if (py::isinstance<py::tuple>(axis)) {
     for (const py::handle item : py::reinterpret_borrow<py::tuple>(axis)) {
-      bool& flag = reduced[static_cast<std::size_t>(normalize_axis(item, ndim))];
+      bool& flag = reduced[normalize(item)];
       if (flag) throw py::value_error("axis: " + show(axis) + " names a dimension twice");
       flag = true;
     }
   } else {
-    reduced[static_cast<std::size_t>(normalize_axis(axis, ndim))] = true;
+    reduced[normalize(axis)] = true;
   }
   return reduced;
+}
+
+int parse_class_axis(py::handle axis, int ndim) {
+  return normalize_axis(axis, ndim, ndim, "an int, the axis of the classes");
 }
 
 Partial parse_base(py::handle base) {

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "kernels.hpp"
 
@@ -29,6 +31,8 @@ using Gather = void (*)(T* to, std::ptrdiff_t to_row, const char* from, std::ptr
 struct Source {
   Gather<float> to_float32;
   Gather<double> to_float64;
+  Gather<std::int64_t> to_int64;  ///< integers only; the largest unsigned ones come out negative
+  bool is_unsigned;
 };
 
 template <class T>
@@ -45,16 +49,17 @@ inline Gather<double> gather_as(const Source& source) {
 enum class DType { float32, float64 };
 
 /// Dimensions that several arrays run through together; unit ones dropped, neighbours joined where all strides allow.
-/// The output, where there is one, comes after the inputs.
+/// After the kernel's inputs comes the output, and what belongs to a whole row of predictions.
 struct Dims {
-  static constexpr int output = max_inputs;
+  static constexpr int output = max_inputs, labels = max_inputs + 1, sample_weight = max_inputs + 2;
+  static constexpr int operands = max_inputs + 3;
   int count = 0;
   std::size_t length[max_dims];
-  std::ptrdiff_t stride[max_inputs + 1][max_dims];
+  std::ptrdiff_t stride[operands][max_dims];
 
   Dims() {}  // NOLINT(modernize-use-equals-default): the arrays stay uninitialised, they are filled up to count
 
-  void append(std::size_t n, const std::ptrdiff_t (&strides)[max_inputs + 1]);
+  void append(std::size_t n, const std::ptrdiff_t (&strides)[operands]);
   std::size_t size() const;
 
   /// Puts the dimension along which the first array's rows lie closest last, where its rows, over `inner`, are strided.
@@ -73,7 +78,7 @@ struct Dims {
 template <class F>
 void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
   if (begin >= end) return;
-  std::ptrdiff_t offset[max_inputs + 1] = {};
+  std::ptrdiff_t offset[operands] = {};
   if (count == 0) {
     f(offset, std::size_t{1});
     return;
@@ -83,7 +88,7 @@ void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
   for (int d = count - 1; d >= 0; --d) {
     index[d] = rest % length[d];
     rest /= length[d];
-    for (int i = 0; i <= max_inputs; ++i) offset[i] += static_cast<std::ptrdiff_t>(index[d]) * stride[i][d];
+    for (int i = 0; i < operands; ++i) offset[i] += static_cast<std::ptrdiff_t>(index[d]) * stride[i][d];
   }
   const int last = count - 1;
   while (begin < end) {
@@ -91,12 +96,12 @@ void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
     f(offset, run);
     begin += run;
     // Carry: to the start of the next run.
-    for (int i = 0; i <= max_inputs; ++i) offset[i] -= static_cast<std::ptrdiff_t>(index[last]) * stride[i][last];
+    for (int i = 0; i < operands; ++i) offset[i] -= static_cast<std::ptrdiff_t>(index[last]) * stride[i][last];
     index[last] = 0;
     for (int d = last - 1; d >= 0; --d) {
-      for (int i = 0; i <= max_inputs; ++i) offset[i] += stride[i][d];
+      for (int i = 0; i < operands; ++i) offset[i] += stride[i][d];
       if (++index[d] < length[d]) break;
-      for (int i = 0; i <= max_inputs; ++i) offset[i] -= static_cast<std::ptrdiff_t>(length[d]) * stride[i][d];
+      for (int i = 0; i < operands; ++i) offset[i] -= static_cast<std::ptrdiff_t>(length[d]) * stride[i][d];
       index[d] = 0;
     }
   }
@@ -106,7 +111,10 @@ void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
 class Operand {
  public:
   /// Takes any array-like. Throws TypeError, which names the argument, for what is not real numbers.
-  Operand(const char* name, py::handle object);
+  /// `scalars_are_weak`: see weak.
+  Operand(const char* name, py::handle object, bool scalars_are_weak = true);
+  /// The number 1, for an argument that is not given.
+  explicit Operand(const char* name);
   Operand(const Operand&) = delete;
   Operand& operator=(const Operand&) = delete;
 
@@ -117,6 +125,9 @@ class Operand {
   const Source& source() const { return *source_; }
   py::tuple shape() const;
 
+  std::string dtype_name() const;
+  bool integer() const { return source_->to_int64 != nullptr; }
+
   /// A Python scalar, which takes the dtype of the arrays it meets.
   bool weak() const { return weak_; }
   DType dtype() const { return dtype_; }
@@ -125,9 +136,11 @@ class Operand {
 
  private:
   void refer_to(py::handle array);
+  void refer_to(double number);
 
   const char* name_;
   py::object owner_;
+  py::handle array_;
   const char* data_ = nullptr;
   int ndim_ = 0;
   const py::ssize_t* shape_ = nullptr;
@@ -142,6 +155,11 @@ class Operand {
 
 using Operands = const std::array<const Operand*, max_inputs>;
 
+std::string text(py::handle object);
+
+/// A short repr for messages.
+std::string show(py::handle object);
+
 /// The operands' common shape.
 struct Shape {
   int ndim = 0;
@@ -149,6 +167,9 @@ struct Shape {
 
   Shape() {}  // NOLINT(modernize-use-equals-default): filled up to ndim
 };
+
+std::string show(const Shape& shape);
+Shape shape_of(const Operand& operand);
 
 /// An operand's dimensions, those with the longest strides first.
 std::array<int, max_dims> memory_order(const Operand& operand);
@@ -161,6 +182,9 @@ std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int 
 
 /// Which dimensions an axis argument (None, an int or a tuple of ints) names.
 std::array<bool, max_dims> parse_axis(py::handle axis, int ndim);
+
+/// The same of an argument that has to be an int.
+int parse_class_axis(py::handle axis, int ndim);
 
 /// 1 / log(base) for the argument base; 1 for None.
 Partial parse_base(py::handle base);
@@ -179,6 +203,9 @@ class Output {
 
   char* data() { return data_; }
   std::ptrdiff_t stride(int d) const { return strides_[d]; }
+
+  /// Whether what is written is written to the caller's array at once.
+  bool is_callers() const { return out_ && !array_; }
 
   /// What the call returns: out itself, a new array, or a scalar where that would have no dimensions.
   py::object result();

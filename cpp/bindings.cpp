@@ -5,47 +5,26 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cmath>
+#include <numeric>
 #include <string>
-#include <tuple>
 
-#include "arrays.hpp"
-#include "dispatch.hpp"
-#include "execute.hpp"
-#include "parallel.hpp"
+#include "calls.hpp"
 
 namespace kullback {
 namespace {
 
-/// A call of this size is worth 40 ns to let other Python threads run meanwhile.
-constexpr std::size_t release_gil_from = std::size_t{1} << 15;
-
-template <class Job>
-void execute(Job&& job) {
-  job.prepare();
-  if (job.elements() >= release_gil_from) {
-    const py::gil_scoped_release release;
-    job.run();
-  } else {
-    job.run();
+/// The finished state of a row that is no longer than a block.
+template <class T>
+void evaluate_row(const RowKernel<T>& kernel, RowBatch<T> batch, const Setting& setting, RowStates& states) {
+  RowStates normalizers;
+  if (kernel.normalizer != nullptr) {
+    kernel.normalizer->rows(batch, Setting{}, normalizers);
+    kernel.normalizer->finish(normalizers, 1, Setting{});
+    batch.normalizers = &normalizers;
   }
-}
-
-/// The member of both Kernels structs that one line of kernels.def made.
-template <template <class> class Kernel>
-struct Member {
-  Kernel<float> Kernels<float>::* float32;
-  Kernel<double> Kernels<double>::* float64;
-};
-
-/// Calls f with the kernel of the active target for that dtype.
-template <template <class> class Kernel, class F>
-void with_kernel(const Member<Kernel>& member, DType dtype, F&& f) {
-  const Target& target = active_target();
-  if (dtype == DType::float32) {
-    f(target.float32.*member.float32, float{});
-  } else {
-    f(target.float64.*member.float64, double{});
-  }
+  kernel.rows(batch, setting, states);
+  kernel.finish(states, 1, setting);
 }
 
 /// One contiguous row of a plain array, the commonest small call, without the machinery below.
@@ -61,20 +40,57 @@ py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays...
   }
   const Partial scale = parse_base(base);
   double result = 0;
-  with_kernel(member, *dtype, [&](const auto& kernel, auto zero) {
+  with_kernels(*dtype, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
+    const RowKernel<T>& kernel = select(kernels, member);
     RowBatch<T> batch{};
     for (std::size_t i = 0; i < sizeof...(arrays); ++i) {
       batch.in[i] = reinterpret_cast<const T*>(py::detail::array_proxy(inputs[i].ptr())->data);
     }
-    batch.out = reinterpret_cast<T*>(&result);
     batch.rows = 1;
     batch.n = static_cast<std::size_t>(first->dimensions[0]);
-    batch.scale = scale;
-    kernel.rows(batch);
+    Setting setting;
+    RowStates states;
+    evaluate_row(kernel, batch, setting, states);
+    T* const to = reinterpret_cast<T*>(&result);
+    kernels.round(states, 1, scale, setting, to);
+    if (drowned<T>(states.hi[0][0])) {
+      setting.one = setting.mass_unit = magnification;
+      evaluate_row(kernel, batch, setting, states);
+      if (std::isfinite(states.hi[0][0])) kernels.round(states, 1, scale, setting, to);
+    }
   });
   return to_scalar(&result, *dtype);
 }
+
+/// A reduction of all rows of some arrays.
+template <class T>
+class ReductionJob {
+ public:
+  ReductionJob(const Kernels<T>& kernels, const RowKernel<T>& kernel, Operands& operands, DType dtype,
+               const Dims& inner, const Dims& outer, char* out, Partial scale)
+      : kernels_(kernels), kernel_(kernel), job_(operands, dtype, inner, outer), out_(out), scale_(scale) {}
+
+  std::size_t elements() const { return job_.elements(); }
+  void prepare() { job_.prepare(); }
+
+  void run() {
+    const auto evaluate = [&](const Tile& tile, const Setting& setting, RowStates& states) {
+      job_.evaluate(kernel_, tile, setting, states);
+    };
+    const auto store = [&](const Tile& tile, const RowStates& states, const Setting& setting, std::uint64_t skip) {
+      store_results<T>(kernels_.round, out_, tile, states, scale_, setting, skip);
+    };
+    job_.for_all_tiles([&](const Tile& tile) { with_results<T>(tile, Setting{}, evaluate, store); });
+  }
+
+ private:
+  const Kernels<T>& kernels_;
+  const RowKernel<T>& kernel_;
+  RowJob<T> job_;
+  char* out_;
+  Partial scale_;
+};
 
 bool is_last_axis(py::handle axis) {
   int overflow = 0;
@@ -101,7 +117,7 @@ py::object reduce_rows(const Member<RowKernel>& member, Operands& operands, py::
   Dims inner, outer;
   int result_dim = 0;
   for (int d = 0; d < shape.ndim; ++d) {
-    std::ptrdiff_t strides[max_inputs + 1] = {};
+    std::ptrdiff_t strides[Dims::operands] = {};
     for (int i = 0; i < max_inputs; ++i) {
       const Operand* operand = operands[static_cast<std::size_t>(i)];
       if (operand != nullptr) strides[i] = broadcast_stride(*operand, shape, d);
@@ -116,63 +132,70 @@ py::object reduce_rows(const Member<RowKernel>& member, Operands& operands, py::
     }
   }
   outer.closest_last(inner);
-  with_kernel(member, dtype, [&](const auto& kernel, auto zero) {
-    execute(RowJob<decltype(zero)>(kernel, operands, dtype, inner, outer, output.data(), scale));
+  with_kernels(dtype, [&](const auto& kernels, auto zero) {
+    execute(ReductionJob<decltype(zero)>(kernels, select(kernels, member), operands, dtype, inner, outer, output.data(),
+                                         scale));
   });
   return output.result();
 }
 
-template <class MapMember>
-py::object map_elements(const MapMember& member, const char* name, py::handle object, py::handle base, py::handle out) {
-  const Operand operand(name, object);
-  Operands operands = {&operand, nullptr};
-  const DType dtype = result_dtype(operands);
-  const Shape shape = broadcast_shapes(operands);
-  const Partial scale = parse_base(base);
-  Output output(out, shape, dtype, &operand);
-  output.separate_from(operands, shape, true);
-  Dims dims;
-  const Dims none;
-  const auto order = memory_order(operand);
-  for (int i = 0; i < shape.ndim; ++i) {
-    const int d = order[static_cast<std::size_t>(i)];
-    dims.append(static_cast<std::size_t>(shape.length[d]), {operand.stride(d), 0, output.stride(d)});
-  }
-  with_kernel(member, dtype, [&](const auto& kernel, auto zero) {
-    execute(MapJob<decltype(zero)>(kernel, operands, dtype, dims, none, output.data(), scale));
-  });
-  return output.result();
-}
-
-/// def name(p, axis, base, keepdims, out), or with q after p.
-void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 1>) {
-  m.def(name, [member](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+/// def name(inputs..., axis, base, keepdims, out)
+void define_rows(py::module_& m, const char* name, Member<RowKernel> member, const char* input) {
+  m.def(name, [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
     const FloatingPointMode mode;
     if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
       if (auto result = plain_row(member, base, p)) return result;
     }
-    const Operand operand("p", p);
-    return reduce_rows(member, {&operand, nullptr}, axis, base, keepdims, out);
+    const Operand operand(input, p);
+    return reduce_rows(member, {&operand}, axis, base, keepdims, out);
   });
 }
 
-void define_rows(py::module_& m, const char* name, Member<RowKernel> member, std::integral_constant<int, 2>) {
-  m.def(name,
-        [member](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
-          const FloatingPointMode mode;
-          if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
-            if (auto result = plain_row(member, base, p, q)) return result;
-          }
-          const Operand first("p", p), second("q", q);
-          return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
-        });
+void define_rows(py::module_& m, const char* name, Member<RowKernel> member, const char* first_input,
+                 const char* second_input) {
+  m.def(name, [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+    const FloatingPointMode mode;
+    if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
+      if (auto result = plain_row(member, base, p, q)) return result;
+    }
+    const Operand first(first_input, p), second(second_input, q);
+    return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
+  });
+}
+
+/// def name(z, axis, out)
+void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> member) {
+  m.def(name, [member](py::handle z, py::handle axis, py::handle out) {
+    const FloatingPointMode mode;
+    const Operand operand("z", z);
+    Operands operands = {&operand};
+    const DType dtype = result_dtype(operands);
+    const Shape shape = shape_of(operand);
+    const auto reduced = parse_axis(axis, shape.ndim);
+    Output output(out, shape, dtype, &operand);
+    output.separate_from(operands, shape, true);
+    Dims inner, outer;
+    for (int d = 0; d < shape.ndim; ++d) {
+      std::ptrdiff_t strides[Dims::operands] = {operand.stride(d)};
+      strides[Dims::output] = output.stride(d);
+      (reduced[static_cast<std::size_t>(d)] ? inner : outer).append(static_cast<std::size_t>(shape.length[d]), strides);
+    }
+    outer.closest_last(inner);
+    with_kernels(dtype, [&](const auto& kernels, auto zero) {
+      execute(RowMapJob<decltype(zero)>(select(kernels, member), operands, dtype, inner, outer, output.data()));
+    });
+    return output.result();
+  });
 }
 
 /// def name(p, base, out)
-void define_map(py::module_& m, const char* name, Member<MapKernel> member) {
-  m.def(name, [member](py::handle p, py::handle base, py::handle out) {
+void define_map(py::module_& m, const char* name, Member<MapKernel> member, const char* input) {
+  m.def(name, [=](py::handle p, py::handle base, py::handle out) {
     const FloatingPointMode mode;
-    return map_elements(member, "p", p, base, out);
+    const Operand operand(input, p);
+    const Target& target = active_target();
+    return map_elements({target.float32.*member.float32, target.float64.*member.float64}, {&operand}, parse_base(base),
+                        Setting{}, out);
   });
 }
 
@@ -180,22 +203,70 @@ void define_map(py::module_& m, const char* name, Member<MapKernel> member) {
 void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
   m.def(name, [member](py::handle x) {
     const FloatingPointMode mode;
-    return map_elements(member, "x", x, py::none(), py::none());
+    const Operand operand("x", x);
+    const Target& target = active_target();
+    return map_elements({target.float32.*member.float32, target.float64.*member.float64}, {&operand},
+                        parse_base(py::none()), Setting{}, py::none());
   });
+}
+
+void define_binary(py::module_& m, const char* name, Member<BinaryKernel> member, const char* input) {
+  m.def(name, [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
+                  py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
+    const FloatingPointMode mode;
+    return binary_loss(member, input, labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out);
+  });
+}
+
+void define_categorical(py::module_& m, const char* name, Member<CategoricalKernel> member, const char* input) {
+  m.def(name, [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight,
+                  py::handle sample_weight, py::handle ignore_index, py::handle label_smoothing, py::handle base,
+                  py::handle reduction, py::handle out) {
+    const FloatingPointMode mode;
+    return categorical_loss(member, input, labels, predictions, axis, weight, sample_weight, ignore_index,
+                            label_smoothing, base, reduction, out);
+  });
+}
+
+void define_tokens(py::module_& m, const char* name, Member<TokenKernel> member) {
+  m.def(name, [member](py::handle logits, py::handle tokens, py::handle axis, py::handle base, py::handle out) {
+    const FloatingPointMode mode;
+    return token_logprobs(member, logits, tokens, axis, base, out);
+  });
+}
+
+template <class... Names>
+constexpr std::size_t count_of(const Names&...) {
+  return sizeof...(Names);
 }
 
 void define_kernels(py::module_& m) {
   py::list table;
-#define KULLBACK_ROW(inputs, name, operation)                                                                    \
-  define_rows(m, #name, {&Kernels<float>::name, &Kernels<double>::name}, std::integral_constant<int, inputs>{}); \
-  table.append(py::make_tuple(#name, "sum" #inputs));
-#define KULLBACK_MAP(inputs, name, operation)                            \
-  define_map(m, #name, {&Kernels<float>::name, &Kernels<double>::name}); \
-  table.append(py::make_tuple(#name, "map" #inputs));
-#define KULLBACK_PACK(name)                                               \
-  define_pack(m, #name, {&Kernels<float>::name, &Kernels<double>::name}); \
-  table.append(py::make_tuple(#name, "pack"));
+  const auto add = [&table](const char* name, const std::string& kind) { table.append(py::make_tuple(name, kind)); };
+#define KULLBACK_MEMBER(name) {&Kernels<float>::name, &Kernels<double>::name}
+#define KULLBACK_ROW(name, operation, ...)                   \
+  define_rows(m, #name, KULLBACK_MEMBER(name), __VA_ARGS__); \
+  add(#name, "sum" + std::to_string(count_of(__VA_ARGS__)));
+#define KULLBACK_MAP(name, operation, input)          \
+  define_map(m, #name, KULLBACK_MEMBER(name), input); \
+  add(#name, "map1");
+#define KULLBACK_ROW_MAP(name, operation)          \
+  define_row_map(m, #name, KULLBACK_MEMBER(name)); \
+  add(#name, "rowmap");
+#define KULLBACK_BINARY(name, operation, input)          \
+  define_binary(m, #name, KULLBACK_MEMBER(name), input); \
+  add(#name, "binary");
+#define KULLBACK_CATEGORICAL(name, operation, input)          \
+  define_categorical(m, #name, KULLBACK_MEMBER(name), input); \
+  add(#name, "categorical");
+#define KULLBACK_TOKENS(name, operation)          \
+  define_tokens(m, #name, KULLBACK_MEMBER(name)); \
+  add(#name, "tokens");
+#define KULLBACK_PACK(name)                     \
+  define_pack(m, #name, KULLBACK_MEMBER(name)); \
+  add(#name, "pack");
 #include "kernels.def"
+#undef KULLBACK_MEMBER
   m.def("kernels", [table] { return table.attr("copy")(); });
 }
 
@@ -220,6 +291,47 @@ void define_runtime(py::module_& m) {
 }
 
 }  // namespace
+
+py::object map_elements(const MapKernels& kernels, Operands& operands, Partial scale, const Setting& setting,
+                        py::handle out) {
+  const DType dtype = result_dtype(operands);
+  const Shape shape = broadcast_shapes(operands);
+  // As NumPy does, keep the memory order of the operand that has the result's shape.
+  const Operand* like = nullptr;
+  for (const Operand* operand : operands) {
+    if (operand != nullptr && operand->ndim() == shape.ndim) {
+      bool same = true;
+      for (int d = 0; d < shape.ndim; ++d) same = same && operand->length(d) == shape.length[d];
+      if (same) like = operand;
+    }
+  }
+  Output output(out, shape, dtype, like);
+  output.separate_from(operands, shape, true);
+  Dims dims;
+  const Dims none;
+  std::array<int, max_dims> order;
+  if (like != nullptr) {
+    order = memory_order(*like);
+  } else {
+    std::iota(order.begin(), order.begin() + shape.ndim, 0);
+  }
+  for (int i = 0; i < shape.ndim; ++i) {
+    const int d = order[static_cast<std::size_t>(i)];
+    std::ptrdiff_t strides[Dims::operands] = {};
+    for (std::size_t k = 0; k < operands.size() && operands[k] != nullptr; ++k) {
+      strides[k] = operands[k]->weak() ? 0 : broadcast_stride(*operands[k], shape, d);
+    }
+    strides[Dims::output] = output.stride(d);
+    dims.append(static_cast<std::size_t>(shape.length[d]), strides);
+  }
+  if (dtype == DType::float32) {
+    execute(MapJob<float>(kernels.float32, operands, dtype, dims, none, output.data(), scale, setting));
+  } else {
+    execute(MapJob<double>(kernels.float64, operands, dtype, dims, none, output.data(), scale, setting));
+  }
+  return output.result();
+}
+
 }  // namespace kullback
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {

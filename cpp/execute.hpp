@@ -6,8 +6,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -54,6 +56,13 @@ class Inputs {
 
   const T* element(int i, std::ptrdiff_t offset) const { return reinterpret_cast<const T*>(data_[i] + offset); }
 
+  /// The value of one element, wherever it is.
+  T value(int i, std::ptrdiff_t offset) const {
+    T x;
+    gather_[i](&x, 0, data_[i] + offset, 0, 0, 1, 1);
+    return x;
+  }
+
   void allocate_buffers(int threads) {
     if (!all_direct_) buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
   }
@@ -88,200 +97,278 @@ class Inputs {
   std::unique_ptr<T[]> buffers_;
 };
 
-/// A reduction of all rows of some arrays.
+/// Neighbouring rows that are worked on together.
+struct Tile {
+  std::ptrdiff_t at[Dims::operands];    ///< bytes from each operand's data to what belongs to the first row
+  std::ptrdiff_t step[Dims::operands];  ///< and from one row to the next
+  std::size_t first;                    ///< the first row's number
+  std::size_t rows;
+  int thread;
+
+  Tile row(std::size_t r) const {
+    Tile one = *this;
+    for (int i = 0; i < Dims::operands; ++i) one.at[i] += static_cast<std::ptrdiff_t>(r) * step[i];
+    one.first += r;
+    one.rows = 1;
+    return one;
+  }
+};
+
+/// All rows of some arrays, a tile at a time.
+///
+/// The states of a row are the same whatever else is in its tile, and however the tile is read: row by row, as columns
+/// or by several threads.
 template <class T>
 class RowJob {
  public:
-  RowJob(const RowKernel<T>& kernel, Operands& operands, DType dtype, const Dims& inner, const Dims& outer, char* out,
-         Partial scale)
-      : kernel_(kernel),
-        inner_(inner),
-        outer_(outer),
-        inputs_(operands, dtype, inner, outer),
-        out_(out),
-        scale_(scale),
-        n_(inner.size()),
-        rows_(outer.size()) {}
+  RowJob(Operands& operands, DType dtype, const Dims& inner, const Dims& outer)
+      : inner_(inner), outer_(outer), inputs_(operands, dtype, inner, outer), n_(inner.size()), rows_(outer.size()) {}
+
+  static constexpr auto item = Inputs<T>::item;
 
   std::size_t elements() const { return n_ * rows_; }
+  std::size_t rows() const { return rows_; }
+  int threads() const { return threads_; }
+  const Inputs<T>& inputs() const { return inputs_; }
 
-  /// May throw std::bad_alloc, before anything is written.
-  void prepare() {
+  /// To be called before anything else. `fetches`: whether for_blocks will be called.
+  void prepare(bool fetches = false) {
     if (rows_ == 0) return;
     threads_ = threads_for(elements());
-    // Few long rows: the threads share the blocks of each. The order in which blocks are added is the same.
+    // Few long rows: the threads share the blocks of each. The order in which blocks are merged is the same.
     const int row_threads = threads_for(n_);
     share_rows_ = row_threads > 1 && rows_ < 4 * static_cast<std::size_t>(threads_);
     if (share_rows_) {
       threads_ = row_threads;
-      partials_.resize((n_ + block_size - 1) / block_size);
+      blocks_.resize((n_ + block_size - 1) / block_size);
     }
-    side_by_side_ = !share_rows_ && !inputs_.all_direct() && inputs_.side_by_side(outer_);
+    const bool gathers = !inputs_.all_direct();
+    side_by_side_ = !share_rows_ && gathers && inputs_.side_by_side(outer_);
+    // A cache line more between gathered rows, against equal cache sets.
+    to_row_ = static_cast<std::ptrdiff_t>(std::min(n_, block_size) + 64 / sizeof(T));
+    const std::size_t gathered = Inputs<T>::buffer_size / static_cast<std::size_t>(to_row_);
+    if (share_rows_ || (!gathers && n_ > block_size)) {
+      most_rows_ = 1;
+    } else {
+      most_rows_ = gathers && (fetches || !side_by_side_) ? std::min(tile_rows, gathered) : tile_rows;
+    }
     inputs_.allocate_buffers(threads_);
   }
 
-  void run() {
-    if (share_rows_) {
-      outer_.for_runs(0, rows_, [&](const std::ptrdiff_t* offset, std::size_t count) {
-        for (std::size_t row = 0; row < count; ++row) {
-          std::ptrdiff_t at[max_inputs + 1];
-          for (int i = 0; i <= max_inputs; ++i) at[i] = offset[i] + static_cast<std::ptrdiff_t>(row) * row_step(i);
-          shared_row(at);
-        }
-      });
-      return;
+  /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.
+  template <class F>
+  void share(std::size_t count, F&& f) {
+    parallel_for(count, share_rows_ ? 1 : threads_, f);
+  }
+
+  /// Calls f(tile) for the tiles that make up rows [begin, end).
+  template <class F>
+  void for_tiles(std::size_t begin, std::size_t end, int thread, F&& f) {
+    Tile tile;
+    tile.thread = thread;
+    tile.first = begin;
+    for (int i = 0; i < Dims::operands; ++i) tile.step[i] = outer_.count == 0 ? 0 : outer_.stride[i][outer_.count - 1];
+    outer_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t count) {
+      std::copy_n(offset, Dims::operands, tile.at);
+      for (std::size_t done = 0; done < count; done += tile.rows) {
+        tile.rows = std::min(most_rows_, count - done);
+        f(tile);
+        tile.first += tile.rows;
+        for (int i = 0; i < Dims::operands; ++i) tile.at[i] += static_cast<std::ptrdiff_t>(tile.rows) * tile.step[i];
+      }
+    });
+  }
+
+  template <class F>
+  void for_all_tiles(F&& f) {
+    share(rows_, [&](std::size_t begin, std::size_t end, int thread) { for_tiles(begin, end, thread, f); });
+  }
+
+  /// The finished states of a tile's rows.
+  void evaluate(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& states) {
+    RowStates normalizers;
+    if (kernel.normalizer != nullptr) {
+      read(*kernel.normalizer, tile, Setting{}, nullptr, normalizers);
+      kernel.normalizer->finish(normalizers, tile.rows, Setting{});
     }
-    parallel_for(rows_, threads_, [&](std::size_t begin, std::size_t end, int thread) {
-      outer_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t count) {
-        if (side_by_side_) {
-          columns(offset, count, thread);
-        } else if (n_ <= block_size) {
-          short_rows(offset, count, thread);
-        } else {
-          long_rows(offset, count, thread);
-        }
-      });
+    read(kernel, tile, setting, &normalizers, states);
+    kernel.finish(states, tile.rows, setting);
+  }
+
+  /// Calls f(batch, begin, thread) for the blocks of a tile's rows, elements [begin, begin + batch.n), in any order.
+  template <class F>
+  void for_blocks(const Tile& tile, const RowStates* normalizers, F&& f) {
+    const std::size_t count = std::max<std::size_t>((n_ + block_size - 1) / block_size, 1);
+    parallel_for(count, share_rows_ ? threads_ : 1, [&](std::size_t first, std::size_t last, int thread) {
+      for (std::size_t b = first; b < last; ++b) {
+        const std::size_t begin = b * block_size, end = std::min(begin + block_size, n_);
+        const int worker = share_rows_ ? thread : tile.thread;
+        f(fetch(tile, begin, end, normalizers, worker), begin, worker);
+      }
     });
   }
 
  private:
-  static constexpr auto item = Inputs<T>::item;
+  /// One row of one block, to be merged when its turn comes.
+  struct BlockState {
+    double max[RowStates::max_maxima];
+    Partial sums[RowStates::max_sums];
 
-  std::ptrdiff_t row_step(int i) const { return outer_.count == 0 ? 0 : outer_.stride[i][outer_.count - 1]; }
-
-  /// Rows that a buffer holds when each takes `length` elements, and a cache line more against equal cache sets.
-  std::size_t tile(std::size_t length, std::ptrdiff_t& to_row) const {
-    to_row = static_cast<std::ptrdiff_t>(length + 64 / sizeof(T));
-    return Inputs<T>::buffer_size / static_cast<std::size_t>(to_row);
-  }
-
-  void short_rows(const std::ptrdiff_t* offset, std::size_t count, int thread) const {
-    std::ptrdiff_t to_row = 0;
-    const std::size_t most = inputs_.all_direct() ? count : tile(n_, to_row);
-    for (std::size_t first = 0; first < count; first += most) {
-      RowBatch<T> batch{};
-      batch.rows = std::min(most, count - first);
-      batch.n = n_;
-      batch.scale = scale_;
-      const auto skip = static_cast<std::ptrdiff_t>(first);
-      for (int i = 0; i < inputs_.count(); ++i) {
-        const std::ptrdiff_t at = offset[i] + skip * row_step(i);
-        batch.in[i] = inputs_.fetch(i, at, row_step(i), batch.rows, 0, n_, to_row, thread);
-        batch.row_stride[i] = inputs_.direct(i) ? row_step(i) / item : to_row;
-      }
-      batch.out = reinterpret_cast<T*>(out_ + offset[Dims::output] + skip * row_step(Dims::output));
-      batch.out_stride = row_step(Dims::output) / item;
-      kernel_.rows(batch);
+    void keep(const RowStates& states) {
+      for (int k = 0; k < RowStates::max_maxima; ++k) max[k] = states.max[k][0];
+      for (int k = 0; k < RowStates::max_sums; ++k) sums[k] = {states.hi[k][0], states.lo[k][0]};
     }
-  }
-
-  /// Several rows at a time, where they have to be gathered, so that neighbouring columns share cache lines.
-  void long_rows(const std::ptrdiff_t* offset, std::size_t count, int thread) const {
-    constexpr std::size_t most_rows = 8;
-    const auto to_row = static_cast<std::ptrdiff_t>(block_size + 64 / sizeof(T));
-    const std::size_t most = inputs_.all_direct() ? 1 : most_rows;
-    for (std::size_t first = 0; first < count; first += most) {
-      const std::size_t rows = std::min(most, count - first);
-      std::ptrdiff_t at[max_inputs + 1];
-      for (int i = 0; i <= max_inputs; ++i) at[i] = offset[i] + static_cast<std::ptrdiff_t>(first) * row_step(i);
-      Partial totals[most_rows] = {};
-      for (std::size_t begin = 0; begin < n_; begin += block_size) {
-        const std::size_t end = std::min(begin + block_size, n_);
-        const T* in[max_inputs] = {};
-        for (int i = 0; i < inputs_.count(); ++i) {
-          in[i] = inputs_.fetch(i, at[i], row_step(i), rows, begin, end, to_row, thread);
-        }
-        for (std::size_t row = 0; row < rows; ++row) {
-          totals[row] = combine(totals[row], kernel_.block(in, end - begin, false));
-          for (int i = 0; i < inputs_.count(); ++i) in[i] += inputs_.direct(i) ? row_step(i) / item : to_row;
-        }
-      }
-      for (std::size_t row = 0; row < rows; ++row) {
-        finish_row(at, totals[row], thread);
-        for (int i = 0; i <= max_inputs; ++i) at[i] += row_step(i);
+    void restore(RowStates& states) const {
+      for (int k = 0; k < RowStates::max_maxima; ++k) states.max[k][0] = max[k];
+      for (int k = 0; k < RowStates::max_sums; ++k) {
+        states.hi[k][0] = sums[k].hi;
+        states.lo[k][0] = sums[k].lo;
       }
     }
+  };
+
+  RowBatch<T> fetch(const Tile& tile, std::size_t begin, std::size_t end, const RowStates* normalizers,
+                    int thread) const {
+    RowBatch<T> batch{};
+    batch.rows = tile.rows;
+    batch.n = end - begin;
+    batch.normalizers = normalizers;
+    for (int i = 0; i < inputs_.count(); ++i) {
+      batch.in[i] = inputs_.fetch(i, tile.at[i], tile.step[i], tile.rows, begin, end, to_row_, thread);
+      batch.row_stride[i] = inputs_.direct(i) ? tile.step[i] / item : to_row_;
+    }
+    return batch;
   }
 
-  void columns(const std::ptrdiff_t* offset, std::size_t count, int thread) const {
-    constexpr std::size_t most = 64;
-    for (std::size_t first = 0; first < count; first += most) {
-      std::ptrdiff_t at[max_inputs + 1];
-      for (int i = 0; i <= max_inputs; ++i) at[i] = offset[i] + static_cast<std::ptrdiff_t>(first) * row_step(i);
-      ColumnBatch<T> batch{};
-      batch.columns = std::min(most, count - first);
-      Partial totals[most] = {}, partials[most];
-      batch.out = partials;
-      for (std::size_t begin = 0; begin < n_; begin += block_size) {
-        batch.n = std::min(block_size, n_ - begin);
+  /// The states of a tile's rows, of all their blocks.
+  void read(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, const RowStates* normalizers,
+            RowStates& states) {
+    if (share_rows_) {
+      read_shared(kernel, tile, setting, normalizers, states);
+      return;
+    }
+    std::size_t begin = 0;
+    do {
+      const std::size_t end = std::min(begin + block_size, n_);
+      RowStates next;
+      RowStates& block = begin == 0 ? states : next;
+      if (side_by_side_) {
+        ColumnBatch<T> batch{};
+        batch.columns = tile.rows;
+        batch.n = end - begin;
+        batch.normalizers = normalizers;
         for (int i = 0; i < inputs_.count(); ++i) {
           batch.step[i] = inner_.stride[i][0] / item;
-          batch.in[i] = inputs_.element(i, at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
+          batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
-        kernel_.columns(batch);
-        for (std::size_t column = 0; column < batch.columns; ++column) {
-          totals[column] = n_ <= block_size ? partials[column] : combine(totals[column], partials[column]);
-        }
+        kernel.columns(batch, setting, block);
+      } else {
+        kernel.rows(fetch(tile, begin, end, normalizers, tile.thread), setting, block);
       }
-      for (std::size_t column = 0; column < batch.columns; ++column) {
-        finish_row(at, totals[column], thread);
-        for (int i = 0; i <= max_inputs; ++i) at[i] += row_step(i);
-      }
-    }
+      if (begin != 0) kernel.merge(states, next, tile.rows, setting);
+      begin = end;
+    } while (begin < n_);
   }
 
-  Partial block(const std::ptrdiff_t* at, std::size_t index, bool magnified, int thread) const {
-    const std::size_t begin = index * block_size, end = std::min(begin + block_size, n_);
-    const T* in[max_inputs] = {};
-    for (int i = 0; i < inputs_.count(); ++i) in[i] = inputs_.fetch(i, at[i], 0, 1, begin, end, 0, thread);
-    return kernel_.block(in, end - begin, magnified);
-  }
-
-  void shared_row(const std::ptrdiff_t* at) {
-    parallel_for(partials_.size(), threads_, [&](std::size_t begin, std::size_t end, int thread) {
-      for (std::size_t b = begin; b < end; ++b) partials_[b] = block(at, b, false, thread);
+  /// One row, whose blocks the threads share.
+  void read_shared(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, const RowStates* normalizers,
+                   RowStates& states) {
+    parallel_for(blocks_.size(), threads_, [&](std::size_t first, std::size_t last, int thread) {
+      RowStates block;
+      for (std::size_t b = first; b < last; ++b) {
+        const std::size_t begin = b * block_size, end = std::min(begin + block_size, n_);
+        kernel.rows(fetch(tile, begin, end, normalizers, thread), setting, block);
+        blocks_[b].keep(block);
+      }
     });
-    Partial total{};
-    for (const Partial& partial : partials_) total = combine(total, partial);
-    finish_row(at, total, 0);
-  }
-
-  void finish_row(const std::ptrdiff_t* at, Partial total, int thread) const {
-    bool magnified = false;
-    if (drowned<T>(total)) {
-      Partial again{};
-      for (std::size_t b = 0; b * block_size < n_; ++b) again = combine(again, block(at, b, true, thread));
-      magnified = __builtin_isfinite(again.hi);
-      if (magnified) total = again;
+    blocks_[0].restore(states);
+    for (std::size_t b = 1; b < blocks_.size(); ++b) {
+      RowStates next;
+      blocks_[b].restore(next);
+      kernel.merge(states, next, 1, setting);
     }
-    *reinterpret_cast<T*>(out_ + at[Dims::output]) = kernel_.finish(total, magnified, scale_);
   }
 
-  const RowKernel<T>& kernel_;
   const Dims& inner_;
   const Dims& outer_;
   Inputs<T> inputs_;
-  char* out_;
-  Partial scale_;
   std::size_t n_, rows_;
+  std::size_t most_rows_ = 1;
+  std::ptrdiff_t to_row_ = 0;
   int threads_ = 1;
   bool share_rows_ = false;
   bool side_by_side_ = false;
-  std::vector<Partial> partials_;
+  std::vector<BlockState> blocks_;
 };
 
-/// An elementwise kernel over all elements of an array.
+struct Units {
+  double one, mass_unit;
+};
+
+/// Calls emit with the result of one row in other units; false where it is not finite in them.
+template <class Evaluate, class Emit>
+bool emit_again(const Tile& row, Setting setting, Units units, Evaluate&& evaluate, Emit&& emit) {
+  setting.one = units.one;
+  setting.mass_unit = units.mass_unit;
+  RowStates states;
+  evaluate(row, setting, states);
+  if (!std::isfinite(states.hi[0][0])) return false;
+  emit(row, states, setting, std::uint64_t{0});
+  return true;
+}
+
+/// What there is to know of results besides their values.
+struct Results {
+  int decisive = 0;             ///< the sum of the states that drowns or overflows
+  bool know_mass_unit = false;  ///< whether they are right in any mass_unit, and so can be rescued by another one
+};
+
+/// Calls emit(tile, states, setting, skip) with the results of a tile's rows. Those that drown among the subnormals, or
+/// overflow before their last step, are taken again in other units, each in a tile of its own; their bits are set in
+/// `skip` then. `evaluate(tile, setting, states)` makes results.
+template <class T, class Evaluate, class Emit>
+void with_results(const Tile& tile, const Setting& setting, Evaluate&& evaluate, Emit&& emit, Results results = {}) {
+  RowStates states;
+  evaluate(tile, setting, states);
+  std::uint64_t skip = 0;
+  static_assert(tile_rows <= 64);
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    const auto again = [&](Units units) { return emit_again(tile.row(r), setting, units, evaluate, emit); };
+    const double result = states.hi[results.decisive][r];
+    bool done = false;
+    if (drowned<T>(result)) {
+      done = again({magnification, magnification}) || (results.know_mass_unit && again({magnification, 1}));
+    } else if (results.know_mass_unit && std::isinf(result)) {
+      done = again({1, 1 / magnification});
+    }
+    if (done) skip |= std::uint64_t{1} << r;
+  }
+  emit(tile, states, setting, skip);
+}
+
+/// Elements [begin, end) of the output, which `from` holds side by side.
+template <class T>
+void scatter(const Dims& dims, std::size_t begin, std::size_t end, const T* from, char* out) {
+  const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[Dims::output][dims.count - 1];
+  dims.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t run) {
+    char* to = out + offset[Dims::output];
+    for (std::size_t i = 0; i < run; ++i, to += step) std::memcpy(to, from++, sizeof(T));
+  });
+}
+
+/// An elementwise kernel over all elements of some arrays.
 template <class T>
 class MapJob {
  public:
   MapJob(MapKernel<T> kernel, Operands& operands, DType dtype, const Dims& dims, const Dims& none, char* out,
-         Partial scale)
+         Partial scale, const Setting& setting)
       : kernel_(kernel),
         dims_(dims),
         inputs_(operands, dtype, dims, none),
         out_(out),
         out_direct_(dims.contiguous(Dims::output, item)),
-        scale_(scale) {}
+        scale_(scale),
+        setting_(setting) {}
 
   std::size_t elements() const { return dims_.size(); }
 
@@ -303,19 +390,15 @@ class MapJob {
   static constexpr auto item = Inputs<T>::item;
 
   void piece(std::size_t begin, std::size_t end, int thread) const {
-    const T* in[max_inputs] = {};
-    for (int i = 0; i < inputs_.count(); ++i) in[i] = inputs_.fetch(i, 0, 0, 1, begin, end, 0, thread);
-    if (out_direct_) {
-      kernel_(in, end - begin, reinterpret_cast<T*>(out_) + begin, scale_);
-      return;
-    }
-    T* results = results_.get() + static_cast<std::size_t>(thread) * block_size;
-    kernel_(in, end - begin, results, scale_);
-    const std::ptrdiff_t step = dims_.stride[Dims::output][dims_.count - 1];
-    dims_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t run) {
-      char* to = out_ + offset[Dims::output];
-      for (std::size_t i = 0; i < run; ++i, to += step) std::memcpy(to, results++, sizeof(T));
-    });
+    MapBatch<T> batch{};
+    for (int i = 0; i < inputs_.count(); ++i) batch.in[i] = inputs_.fetch(i, 0, 0, 1, begin, end, 0, thread);
+    batch.n = end - begin;
+    batch.scale = scale_;
+    batch.out = out_direct_ ? reinterpret_cast<T*>(out_) + begin
+                            : results_.get() + static_cast<std::size_t>(thread) * block_size;
+    kernel_(batch, setting_);
+    if (out_direct_) return;
+    scatter(dims_, begin, end, batch.out, out_);
   }
 
   MapKernel<T> kernel_;
@@ -324,8 +407,91 @@ class MapJob {
   char* out_;
   bool out_direct_;
   Partial scale_;
+  Setting setting_;
   int threads_ = 1;
   std::unique_ptr<T[]> results_;
 };
+
+/// A kernel that makes a row of each row.
+template <class T>
+class RowMapJob {
+ public:
+  RowMapJob(const RowMapKernel<T>& kernel, Operands& operands, DType dtype, const Dims& inner, const Dims& outer,
+            char* out)
+      : kernel_(kernel),
+        inner_(inner),
+        job_(operands, dtype, inner, outer),
+        out_(out),
+        out_direct_(inner.contiguous(Dims::output, item)) {}
+
+  std::size_t elements() const { return job_.elements(); }
+
+  void prepare() {
+    job_.prepare(true);
+    if (!out_direct_) results_.reset(new T[static_cast<std::size_t>(job_.threads()) * Inputs<T>::buffer_size]);
+  }
+
+  void run() {
+    job_.for_all_tiles([&](const Tile& tile) {
+      RowStates normalizers;
+      normalize(tile, normalizers);
+      job_.for_blocks(tile, &normalizers, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+        RowMapBatch<T> batch{};
+        batch.in = in;
+        char* out = out_ + tile.at[Dims::output];
+        if (out_direct_) {
+          batch.out = reinterpret_cast<T*>(out) + begin;
+          batch.out_stride = tile.step[Dims::output] / item;
+          kernel_.rows(batch);
+          return;
+        }
+        batch.out = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
+        batch.out_stride = static_cast<std::ptrdiff_t>(in.n);
+        kernel_.rows(batch);
+        for (std::size_t r = 0; r < in.rows; ++r, out += tile.step[Dims::output]) {
+          scatter(inner_, begin, begin + in.n, batch.out + r * in.n, out);
+        }
+      });
+    });
+  }
+
+ private:
+  static constexpr auto item = Inputs<T>::item;
+
+  void normalize(const Tile& tile, RowStates& normalizers) {
+    const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
+      job_.evaluate(*kernel_.normalizer, rows, setting, states);
+    };
+    with_results<T>(tile, Setting{}, evaluate,
+                    [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
+                      for (std::size_t r = 0; r < rows.rows; ++r) {
+                        if ((skip >> r & 1) != 0) continue;
+                        const std::size_t to = rows.first - tile.first + r;
+                        normalizers.max[0][to] = states.max[0][r];
+                        normalizers.hi[0][to] = states.hi[0][r] / setting.one;
+                        normalizers.lo[0][to] = states.lo[0][r] / setting.one;
+                      }
+                    });
+  }
+
+  const RowMapKernel<T>& kernel_;
+  const Dims& inner_;
+  RowJob<T> job_;
+  char* out_;
+  bool out_direct_;
+  std::unique_ptr<T[]> results_;
+};
+
+/// Stores the results of a tile's rows, in units of `scale`.
+template <class T, class Round>
+void store_results(Round round, char* out, const Tile& tile, const RowStates& states, Partial scale,
+                   const Setting& setting, std::uint64_t skip) {
+  T results[tile_rows];
+  round(states, tile.rows, scale, setting, results);
+  out += tile.at[Dims::output];
+  for (std::size_t r = 0; r < tile.rows; ++r, out += tile.step[Dims::output]) {
+    if ((skip >> r & 1) == 0) std::memcpy(out, &results[r], sizeof(T));
+  }
+}
 
 }  // namespace kullback

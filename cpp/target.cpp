@@ -13,7 +13,14 @@
 #include "kernels.hpp"
 #include "simd/target.hpp"
 
+#if KULLBACK_AVX512 || KULLBACK_AVX2 || KULLBACK_NEON
 #define KULLBACK_INLINE [[gnu::always_inline]] inline
+#else
+// Nothing makes the calls of fma fast: inlined at every use they would be half of the extension's size.
+#define KULLBACK_INLINE inline
+#endif
+/// Of what runs once for some rows or blocks, one copy serves.
+#define KULLBACK_OUT_OF_LINE [[gnu::noinline]]
 #define KULLBACK_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace kullback::KULLBACK_TARGET {
@@ -23,13 +30,21 @@ namespace {
 // clang-format off
 #include "simd/pack.hpp"
 #include "simd/math.hpp"
+#include "kernels/sums.hpp"
+#include "kernels/direct.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/entropy.hpp"
 #include "kernels/divergence.hpp"
+#include "kernels/logits.hpp"
+#include "kernels/losses.hpp"
 // clang-format on
 
-#define KULLBACK_ROW(inputs, name, operation)
-#define KULLBACK_MAP(inputs, name, operation)
+#define KULLBACK_ROW(name, operation, ...)
+#define KULLBACK_MAP(name, operation, input)
+#define KULLBACK_ROW_MAP(name, operation)
+#define KULLBACK_BINARY(name, operation, input)
+#define KULLBACK_CATEGORICAL(name, operation, input)
+#define KULLBACK_TOKENS(name, operation)
 #define KULLBACK_PACK(name)            \
   struct Pack_##name {                 \
     template <class V>                 \
@@ -49,13 +64,42 @@ Partial reciprocal_log(double base) {
   return {inverse, error * inverse};
 }
 
+template <class Op, class T>
+constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>, finish<Op>, nullptr};
+
+/// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
+template <class Op, class T>
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr};
+
+/// The kernel that reads the rows before Op does.
+template <class Op, class T>
+constexpr const RowKernel<T>* normalizer_of() {
+  if constexpr (Op::reads == Reads::normalizers) {
+    return &row_kernel<LogNormalizer<Op::inputs>, T>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class Op, class T>
+constexpr RowKernel<T> measure = {rows<Op, T>, columns<Op, T>, merge<Op>, finish<Op>, normalizer_of<Op, T>()};
+
 template <class T>
 constexpr Kernels<T> kernels_of = {
-#define KULLBACK_ROW(inputs, name, operation) \
-  {rows<operation, T>, block<operation, T>, columns<operation, T>, finish<operation, T>},
-#define KULLBACK_MAP(inputs, name, operation) map<operation, T>,
+#define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
+#define KULLBACK_MAP(name, operation, input) map<operation, T>,
+#define KULLBACK_ROW_MAP(name, operation) {map_rows<operation, T>, &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_BINARY(name, operation, input)                                                   \
+  {map<operation::Plain, T>, map<operation::Weighted, T>, rows_alone<SumOf<operation::Plain>, T>, \
+   rows_alone<SumOf<operation::Weighted>, T>},
+#define KULLBACK_CATEGORICAL(name, operation, input)                                                          \
+  {row_kernel<operation::Indexed, T>, row_kernel<operation::Labelled, T>, rows_alone<operation::Weighted, T>, \
+   loss<operation>},
+#define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
+    rows_alone<Total, T>,
+    round<T>,
 };
 
 }  // namespace

@@ -7,6 +7,9 @@ import os
 # Before OpenMP starts: 3 and 8 threads are to be had on a machine with two cores, too.
 os.environ.setdefault("OMP_NUM_THREADS", "8")
 
+import functools
+import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,40 +19,173 @@ import pytest
 import kullback
 from kullback import _core, runtime
 
+Shape = tuple[int, ...]
+
+# What a function takes for an argument, by the argument's name. Labels of categorical losses may also be classes.
+NUMBERS = {
+    "p": "probabilities",
+    "q": "probabilities",
+    "z": "logits",
+    "logits": "logits",
+    "p_logits": "logits",
+    "q_logits": "logits",
+    "labels": "probabilities",
+    "tokens": "classes",
+}
+
 
 class Measure(NamedTuple):
-    """A public function, as one line of kernels.def has it."""
+    """A public function, as one line of kernels.def has it. A loss that takes classes or distributions is two."""
 
     name: str
     kind: str
+    takes_classes: bool = False
 
-    @property
-    def reduces(self) -> bool:
-        return self.kind.startswith("sum")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ("p", "q")[: int(self.kind[-1])]
+    def __str__(self) -> str:
+        return f"{self.name}, {'classes' if self.takes_classes else 'soft'}" if self.is_categorical else self.name
 
     def __call__(self, *arrays: Any, **options: Any) -> Any:
         return getattr(kullback, self.name)(*arrays, **options)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the arguments that may be given by position."""
+        return tuple(n for n, p in parameters(self.name).items() if p.kind is not p.KEYWORD_ONLY)
 
-MEASURES = [Measure(name, kind) for name, kind in _core.kernels() if kind != "pack"]
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(n for n, p in parameters(self.name).items() if p.kind is p.KEYWORD_ONLY)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The options that are arrays."""
+        return tuple(name for name in self.options if name.endswith("weight"))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """What each input holds: probabilities, logits or classes."""
+        first = {"labels": "classes"} if self.takes_classes else {}
+        return tuple((NUMBERS | first)[name] for name in self.inputs)
+
+    @property
+    def reals(self) -> list[int]:
+        """The places of the inputs that are not classes."""
+        return [i for i, numbers in enumerate(self.numbers) if numbers != "classes"]
+
+    @property
+    def of_logits(self) -> bool:
+        return "logits" in self.numbers
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it makes one number of each distribution, along any axes."""
+        return self.kind.startswith("sum")
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether a distribution, rather than a number, is what it works on."""
+        return "axis" in self.options
+
+    @property
+    def is_categorical(self) -> bool:
+        return self.kind == "categorical"
+
+    @property
+    def keeps_shape(self) -> bool:
+        return self.kind in ("map1", "binary", "rowmap")
+
+    def result_shape(self, shape: Shape) -> Shape:
+        return shape if self.keeps_shape else shape[:-1]
+
+    def filled(self, *values: Any) -> list[Any]:
+        """Inputs of the given values in turn, with the first class wherever there are classes."""
+        pairs = zip(self.numbers, itertools.cycle(values), strict=False)
+        return [np.zeros(np.shape(v)[:-1], int) if numbers == "classes" else v for numbers, v in pairs]
+
+    def arrays(self, dtype: Any, shape: int | Shape, seed: int = 0) -> list[np.ndarray]:
+        """Inputs with distributions along the last axis; a few odd numbers among them, and among classes all."""
+        rng = np.random.default_rng(seed)
+        shape = (shape,) if isinstance(shape, int) else shape
+        result = [SOME[numbers](rng, np.dtype(dtype), shape) for numbers in self.numbers]
+        # Zeros of the model stand only where those of the reference do, or few sums were finite.
+        if self.numbers == ("probabilities", "probabilities"):
+            result[1][(result[1] == 0) & (result[0] != 0)] = 0.25
+        if self.numbers == ("probabilities", "logits"):
+            result[1][np.isinf(result[1]) & (result[0] != 0)] = 0.25
+        if self.numbers == ("logits", "logits"):
+            result[1][np.isinf(result[1]) & ~np.isinf(result[0])] = 0.25
+        return result
 
 
-def name_of(measure: Measure) -> str:
-    return measure.name
+@functools.cache
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(getattr(kullback, name)).parameters)
 
 
-@pytest.fixture(scope="session", params=MEASURES, ids=name_of)
-def measure(request: pytest.FixtureRequest) -> Measure:
-    return request.param
+def some_probabilities(rng: np.random.Generator, dtype: np.dtype[Any], shape: Shape) -> np.ndarray:
+    """Uniform numbers, a few zeros, ones and subnormal numbers among them."""
+    p = np.asarray(rng.random(shape), dtype)
+    odd = rng.integers(0, 200, shape)
+    p[odd == 0] = np.finfo(dtype).smallest_subnormal
+    p[odd == 1] = 1
+    p[odd == 2] = 0
+    return p
 
 
-@pytest.fixture(scope="session", params=[m for m in MEASURES if m.reduces], ids=name_of)
-def reduction(request: pytest.FixtureRequest) -> Measure:
-    return request.param
+def some_logits(rng: np.random.Generator, dtype: np.dtype[Any], shape: Shape) -> np.ndarray:
+    """Gaussian numbers, a few of them far below the others or at -inf."""
+    z = np.asarray(3 * rng.standard_normal(shape), dtype)
+    odd = rng.integers(0, 200, shape)
+    z[odd == 0] = -np.inf
+    z[odd == 1] -= 700
+    z[odd == 2] -= 90
+    return z
+
+
+def some_classes(rng: np.random.Generator, dtype: np.dtype[Any], shape: Shape) -> np.ndarray:
+    return rng.integers(0, max(shape[-1], 1), shape[:-1])
+
+
+SOME: dict[str, Callable[[np.random.Generator, np.dtype[Any], Shape], np.ndarray]] = {
+    "probabilities": some_probabilities,
+    "logits": some_logits,
+    "classes": some_classes,
+}
+
+
+def measures() -> list[Measure]:
+    result = []
+    for name, kind in _core.kernels():
+        if kind == "categorical":
+            result += [Measure(name, kind, True), Measure(name, kind)]
+        elif kind != "pack":
+            result.append(Measure(name, kind, kind == "tokens"))
+    return result
+
+
+def measures_that(condition: Callable[[Measure], bool]) -> Any:
+    chosen = [m for m in measures() if condition(m)]
+
+    @pytest.fixture(scope="session", params=chosen, ids=str)
+    def each(request: pytest.FixtureRequest) -> Measure:
+        return request.param
+
+    return each
+
+
+measure = measures_that(lambda m: True)
+reduction = measures_that(lambda m: m.reduces)
+by_rows = measures_that(lambda m: m.by_rows)
+one_axis = measures_that(lambda m: m.by_rows and not m.reduces)
+any_axes = measures_that(lambda m: m.reduces or m.kind == "rowmap")
+row_map = measures_that(lambda m: m.kind == "rowmap")
+class_wise = measures_that(lambda m: m.kind in ("categorical", "tokens"))
+broadcasting = measures_that(lambda m: m.kind not in ("categorical", "tokens"))
+pair = measures_that(lambda m: m.kind in ("sum2", "binary"))
+in_units = measures_that(lambda m: "base" in m.options)
+loss = measures_that(lambda m: "reduction" in m.options)
+categorical = measures_that(lambda m: m.is_categorical)
+binary = measures_that(lambda m: m.kind == "binary")
 
 
 @pytest.fixture(scope="session", params=["float32", "float64"])
@@ -60,27 +196,6 @@ def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
 @pytest.fixture(scope="session", params=runtime.info()["targets"])
 def target(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture(scope="session")
-def inputs() -> Callable[..., list[np.ndarray]]:
-    """Arrays of probabilities for a measure, a few zeros, ones and subnormal numbers among them."""
-
-    def make(measure: Measure, dtype: Any, shape: int | tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
-        rng = np.random.default_rng(seed)
-        arrays = []
-        for _ in measure.inputs:
-            p = rng.random(shape).astype(dtype)
-            odd = rng.integers(0, 200, shape)
-            p[odd == 0] = np.finfo(dtype).smallest_subnormal
-            p[odd == 1] = 1
-            p[odd == 2] = 0
-            arrays.append(p)
-        # Zeros of the model stand only where those of the reference do, or few sums were finite.
-        arrays[-1][(arrays[-1] == 0) & (arrays[0] != 0)] = 0.25
-        return arrays
-
-    return make
 
 
 @pytest.fixture(scope="session")

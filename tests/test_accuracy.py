@@ -1,12 +1,14 @@
 """The promise: every measure is good to 2 ULP, whatever the numbers, the length, the layout and the base.
 
-The oracle has 80 digits and is built from the textbook's formulas, term by term. Long rows draw their elements from a
-pool of a few thousand, so that their exact sum is one of counts times terms.
+The oracles are built from the textbook's formulas: of probabilities term by term, at 80 digits; of logits at 400, for
+p = exp(z) / sum exp(z) and nothing else. Long rows draw their elements from a pool, so that their exact sum is one of
+counts times terms. The losses have a file of their own, test_loss_accuracy.py.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -54,9 +56,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "js_divergence": js_divergence,
 }
 
-INPUTS = {name: int(kind[-1]) for name, kind in _core.kernels() if kind != "pack"}
-ELEMENTWISE = [name for name, kind in _core.kernels() if kind.startswith("map")]
-ROWS = [name for name, kind in _core.kernels() if kind.startswith("sum")]
+KINDS = dict(_core.kernels())
+INPUTS = {name: int(KINDS[name][-1]) for name in FORMULAS}
+ELEMENTWISE = [name for name in FORMULAS if KINDS[name].startswith("map")]
+ROWS = [name for name in FORMULAS if KINDS[name].startswith("sum")]
 BASES = [None, 2, 10, 3.7]
 
 BLOCK = 4096  # at which the core cuts long rows
@@ -155,7 +158,7 @@ def test_rows_of_every_length(measure: str, regime: str, dtype: Float) -> None:
         # The pool's beginning holds what is special; elsewhere, rows of every alignment.
         for start in {0, 59 * n % (POOL - n + 1)}:
             some = slice(start, start + n)
-            assert_row(measure, [x[some] for x in columns], [1] * n, terms[some])
+            assert_row(measure, [x[some] for x in columns], [1] * n, terms[some], BASES[:: 1 if n < 9 else 3])
 
 
 @both_types
@@ -171,7 +174,7 @@ def test_a_million_elements(measure: str, regime: str, dtype: Float) -> None:
 @both_types
 @pytest.mark.parametrize("measure", ROWS)
 def test_a_long_row_of_all_different_elements(measure: str, dtype: Float) -> None:
-    n = 10**5 if dtype is np.float64 else 2 * 10**4
+    n = 4 * 10**4 if dtype is np.float64 else 2 * 10**4
     row = [x.astype(dtype) for x in np.random.default_rng(13).dirichlet(np.ones(n), INPUTS[measure])]
     assert_row(measure, row, [1] * n, row_terms(measure, *row), [None])
 
@@ -196,11 +199,240 @@ def test_js_divergence_at_all_ratios(dtype: Float) -> None:
         assert kullback.js_divergence(p, q) == kullback.js_divergence(q, p)
 
 
+# Rows of logits
+
+# Beside 1, exp(-745) and the square of one ULP in it still have 40 digits.
+wide = mpmath.MPContext()
+wide.dps = 400
+
+exp = functools.cache(wide.exp)
+
+
+class Softmax:
+    """softmax(z) and its logarithm for a row that holds each of some logits so many times."""
+
+    def __init__(self, logits: Array, counts: list[int]) -> None:
+        self.z = [wide.mpf(x) for x in logits.tolist()]
+        total = wide.fsum(c * exp(x) for c, x in zip(counts, self.z, strict=True))
+        self.log_total = wide.log(total)
+        self.p = [exp(x) / total for x in self.z]
+        self.log_p = [x - self.log_total for x in self.z]
+
+
+def no_smaller_than_floats(x: Any) -> Any:
+    """x, or 0 where its exponent has thousands of digits, so that the yardstick need not write them down."""
+    return x if abs(x) > wide.mpf("1e-360") or x == 0 else wide.zero
+
+
+def times(p: Any, log_ratio: Any) -> Any:
+    return p * log_ratio if p else wide.zero
+
+
+def exact_logsumexp(counts: list[int], p: Softmax) -> tuple[Any, Any]:
+    most = max(p.z)
+    return p.log_total, max(abs(most), p.log_total - most)
+
+
+def exact_entropy(counts: list[int], p: Softmax) -> tuple[Any, Any]:
+    return wide.fsum(-c * times(x, i) for c, x, i in zip(counts, p.p, p.log_p, strict=True)), 0
+
+
+def kl_terms(p: list[Any], log_p: list[Any], log_q: list[Any]) -> list[Any]:
+    return [times(x, i - j) if x else wide.zero for x, i, j in zip(p, log_p, log_q, strict=True)]
+
+
+def with_magnitude(counts: list[int], terms: list[Any]) -> tuple[Any, Any]:
+    weighted = [c * t for c, t in zip(counts, terms, strict=True)]
+    return wide.fsum(weighted), wide.fsum(weighted, absolute=True)
+
+
+def exact_kl_divergence(counts: list[int], p: Softmax, q: Softmax) -> tuple[Any, Any]:
+    return with_magnitude(counts, kl_terms(p.p, p.log_p, q.log_p))
+
+
+def exact_js_divergence(counts: list[int], p: Softmax, q: Softmax) -> tuple[Any, Any]:
+    log_m = [wide.log((x + y) / 2) if x + y else -wide.inf for x, y in zip(p.p, q.p, strict=True)]
+    terms = [kl_terms(x.p, x.log_p, log_m) for x in (p, q)]
+    return with_magnitude(counts * 2, [t / 2 for half in terms for t in half])
+
+
+# The value of a row, and the magnitude at which its error counts; and what each class of a row has.
+LOGIT_SUMS: dict[str, Callable[..., tuple[Any, Any]]] = {
+    "logsumexp": exact_logsumexp,
+    "entropy_from_logits": exact_entropy,
+    "kl_divergence_from_logits": exact_kl_divergence,
+    "js_divergence_from_logits": exact_js_divergence,
+}
+LOGIT_MAPS: dict[str, Callable[[Softmax], list[Any]]] = {
+    "softmax": lambda p: p.p,
+    "log_softmax": lambda p: p.log_p,
+    "token_logprobs": lambda p: p.log_p,
+}
+
+
+def bases_of(measure: str) -> list[Any]:
+    return [None, 3.7] if "base" in inspect.signature(getattr(kullback, measure)).parameters else [None]
+
+
+def assert_logits(measure: str, pools: list[Array], index: npt.NDArray[np.intp]) -> None:
+    """Assert that the measure is right for the row pools[...][index], in which each of the pool occurs."""
+    compute = getattr(kullback, measure)
+    counts = np.bincount(index).tolist()
+    pools = pools[: 1 + (KINDS[measure] == "sum2")]
+    rows = [x[index] for x in pools]
+    exact = [Softmax(x, counts) for x in pools]
+    if measure in LOGIT_SUMS:
+        value, magnitude = (no_smaller_than_floats(x) for x in LOGIT_SUMS[measure](counts, *exact))
+        values, magnitudes, labels = [value], [magnitude], [f"length {index.size}"]
+    else:
+        values, magnitudes = [no_smaller_than_floats(x) for x in LOGIT_MAPS[measure](*exact)], [0] * len(counts)
+        labels = [f"{x!r} in a row of length {index.size}" for x in pools[0].tolist()]
+    positions = np.empty(len(counts), np.intp)
+    positions[index] = np.arange(index.size)  # of each of the pool, somewhere
+    arguments = [*rows, positions] if measure == "token_logprobs" else rows
+    for base in bases_of(measure):
+        got = compute(*arguments, **({} if base is None else {"base": base}))
+        assert got.dtype == pools[0].dtype
+        if KINDS[measure] == "rowmap":  # equal logits have equal probabilities
+            np.testing.assert_array_equal(got, got[positions][index])
+            got = got[positions]
+        assert_within(
+            BOUNDS["row"],
+            np.atleast_1d(got),
+            [in_base(x, base) for x in values],
+            [in_base(x, base) for x in magnitudes],
+            lambda i, base=base: f"{labels[i]}, base {base}",
+        )
+
+
+LOGIT_POOL = 43
+LOGIT_LENGTHS = [1, 2, 5, 8, 9, 17, LOGIT_POOL, BLOCK + 1, 3 * BLOCK + 1, 10**6]
+
+
+def logit_regimes(dtype: Float) -> dict[str, tuple[Array, Array]]:
+    """Pools of pairs of logits. What comes first is met but once in rows longer than the pool."""
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(29)
+    single = dtype is np.float32
+    n = LOGIT_POOL
+
+    def normal(scale: float) -> Array:
+        return rng.normal(0, scale, n)
+
+    def signs() -> Array:
+        return rng.choice([-1.0, 1.0], n)
+
+    def confident(gap: float, winner: int) -> Array:
+        return np.where(np.arange(n) == winner, 0.0, -gap - rng.uniform(0, 3, n))
+
+    def masked(share: float) -> Array:
+        return np.where((rng.random(n) < share) & (np.arange(n) > 0), -np.inf, normal(10))
+
+    hidden = masked(0.3)
+    most, least = float(info.max), float(info.smallest_subnormal)
+    near = normal(3).astype(dtype)
+    one_ulp = 1 + rng.integers(-1, 2, n) * float(info.eps)
+    gaps = [5, 20, 40, 80, 87, 95, 100] if single else [20, 40, 100, 350, 700, 709, 740]
+    result = {
+        "uniform noise": (rng.uniform(-1, 1, n), rng.uniform(-1, 1, n)),
+        **{f"gaussian, {scale}": (normal(scale), normal(scale)) for scale in (1, 10, 100)},
+        **{f"winner by {gap}": (confident(gap, 0), confident(gap, 0)) for gap in gaps},
+        f"other winners by {gaps[-1]}": (confident(gaps[-1], 0), confident(gaps[-1], 1)),
+        "one ULP apart": (7.3 * one_ulp, 7.3 * one_ulp[::-1]),
+        "p near q": (near, near.astype(float) * one_ulp),
+        "confident, p near q": (confident(30, 0).astype(dtype) + 2, confident(30, 0).astype(dtype) + 2),
+        "all equal": (np.full(n, 3.1), np.full(n, -2.7)),
+        "ties of the maximum": (rng.choice([-3.0, 0.5, 2.0], n), rng.choice([-1.0, 2.0], n)),
+        "far from 0": (1e4 + normal(20), -1e4 + normal(20)),
+        "masked": (np.where(hidden == -np.inf, -np.inf, masked(0.3)), hidden),
+        "almost all masked": (np.where(np.arange(n) % 16 == 0, normal(1), -np.inf), normal(1)),
+        "all magnitudes": tuple(signs() * 10 ** rng.uniform(-40, 37 if single else 300, n) for _ in range(2)),
+        "largest gaps": (signs() * most / 2, normal(10)),
+        "subnormal": (rng.integers(-99, 99, n) * least, rng.integers(-99, 99, n) * least),
+    }
+    return {name: (p.astype(dtype), q.astype(dtype)) for name, (p, q) in result.items()}
+
+
+LOGIT_REGIMES = {dtype: logit_regimes(dtype) for dtype in (np.float32, np.float64)}
+
+
+@both_types
+@pytest.mark.parametrize("regime", LOGIT_REGIMES[np.float64])
+@pytest.mark.parametrize("measure", [*LOGIT_SUMS, *LOGIT_MAPS])
+def test_rows_of_logits(measure: str, regime: str, dtype: Float) -> None:
+    name = list(LOGIT_REGIMES[dtype])[list(LOGIT_REGIMES[np.float64]).index(regime)]  # gaps differ
+    pools = LOGIT_REGIMES[dtype][name]
+    rng = np.random.default_rng(31)
+    for n in LOGIT_LENGTHS:
+        size = min(n, LOGIT_POOL)
+        index = np.concatenate([np.arange(size), rng.integers(size // 2, size, n - size)])
+        assert_logits(measure, [x[:size] for x in pools], np.roll(index, n // 3))
+
+
+def blocks(dtype: Float) -> dict[str, Array]:
+    """Rows of three blocks, by what stands out in them."""
+    rng = np.random.default_rng(43)
+    noise = rng.choice(rng.normal(0, 2, 12).astype(dtype), 2 * BLOCK + 900)
+    starts = np.arange(noise.size) // BLOCK
+    wide_gap = 1e30 if dtype is np.float32 else 1e300
+
+    def with_(values: Array, *changes: tuple[Any, float]) -> Array:
+        values = values.astype(dtype)
+        for where, value in changes:
+            values[where] = value
+        return values
+
+    each = {name: slice(BLOCK * k, BLOCK * (k + 1)) for k, name in enumerate(("first", "second", "last"))}
+    return {
+        **{f"winner in the {name} block": with_(noise, (some.start + 5, 60.0)) for name, some in each.items()},
+        **{f"the {name} block impossible": with_(noise, (some, -np.inf)) for name, some in each.items()},
+        **{
+            f"all but the {name} block impossible": np.where(starts == k, noise, -np.inf).astype(dtype)
+            for k, name in enumerate(each)
+        },
+        "the maximum in every block": with_(noise, (slice(17, None, BLOCK), 30.0)),
+        "two classes": with_(np.full(noise.size, -np.inf), (3, 1.0), (-1, 1.5)),
+        "maxima rise": (noise + 50.0 * starts).astype(dtype),
+        "maxima fall": (noise - 50.0 * starts).astype(dtype),
+        "maxima far apart": with_(noise, (5, -wide_gap), (BLOCK, 1e5), (2 * BLOCK, 2e5)),
+    }
+
+
+BLOCKS = {dtype: blocks(dtype) for dtype in (np.float32, np.float64)}
+
+
+@both_types
+@pytest.mark.parametrize("kind", BLOCKS[np.float64])
+@pytest.mark.parametrize("measure", [*LOGIT_SUMS, *LOGIT_MAPS])
+def test_blocks_of_logits(measure: str, kind: str, dtype: Float) -> None:
+    z = BLOCKS[dtype][kind]
+    others = [z]
+    if KINDS[measure] == "sum2":
+        others = [*BLOCKS[dtype].values()]
+    for other in others:
+        columns, index = np.unique(np.stack([z, other]), axis=1, return_inverse=True)
+        assert_logits(measure, list(columns), index)
+
+
+@both_types
+@pytest.mark.parametrize("measure", [*LOGIT_SUMS, *LOGIT_MAPS])
+def test_columns_of_logits(measure: str, dtype: Float) -> None:
+    # Columns are read in another way than rows.
+    z, other = (np.stack(list(x.values()), axis=1) for x in (BLOCKS[dtype], dict(reversed(BLOCKS[dtype].items()))))
+    compute = getattr(kullback, measure)
+    if measure == "token_logprobs":
+        arguments = [z, np.stack([z.argmax(0), z.argmin(0)])]
+    else:
+        arguments = [z, other][: 1 + (KINDS[measure] == "sum2")]
+    got = compute(*arguments, axis=0)
+    rows = compute(*(np.ascontiguousarray(x.T) for x in arguments))
+    np.testing.assert_array_equal(got, rows.T)
+
+
 # Layouts: the same values elsewhere in memory
 
 
-def layouts(dtype: Float) -> dict[str, tuple[Array, Array, int | tuple[int, ...] | None]]:
-    p, q = np.random.default_rng(17).dirichlet(np.ones(37), (2, 12)).astype(dtype)
+def layouts(p: Array, q: Array) -> dict[str, tuple[Array, Array, int | tuple[int, ...] | None]]:
     return {
         "contiguous": (p, q, -1),
         "axis 0": (p, q, 0),
@@ -209,12 +441,15 @@ def layouts(dtype: Float) -> dict[str, tuple[Array, Array, int | tuple[int, ...]
         "every second": (p[:, ::2], q[::, ::2], -1),
         "reversed": (p[::-1, ::-1], q, -1),
         "broadcast": (p[0], q, -1),
-        "two axes": (p.reshape(3, 4, 37), q.reshape(3, 4, 37), (0, 2)),
+        "two axes": (p.reshape(3, 4, -1), q.reshape(3, 4, -1), (0, 2)),
         "all axes": (p, q, None),
     }
 
 
-LAYOUTS = {dtype: layouts(dtype) for dtype in (np.float32, np.float64)}
+PROBABILITIES = np.random.default_rng(17).dirichlet(np.ones(37), (2, 12))
+LOGITS = np.random.default_rng(17).normal(0, 10, (2, 12, 19))
+LAYOUTS = {dtype: layouts(*PROBABILITIES.astype(dtype)) for dtype in (np.float32, np.float64)}
+LOGIT_LAYOUTS = {dtype: layouts(*LOGITS.astype(dtype)) for dtype in (np.float32, np.float64)}
 
 
 @both_types
@@ -224,6 +459,20 @@ def test_layouts(measure: str, layout: str, dtype: Float) -> None:
     *arrays, axis = LAYOUTS[dtype][layout]
     for base in BASES:
         assert_matches_reference(measure, *arrays[: INPUTS[measure]], axis=axis, base=base)
+
+
+@both_types
+@pytest.mark.parametrize("layout", LOGIT_LAYOUTS[np.float64])
+@pytest.mark.parametrize("measure", [*LOGIT_SUMS, *LOGIT_MAPS])
+def test_layouts_of_logits(measure: str, layout: str, dtype: Float) -> None:
+    z, other, axis = LOGIT_LAYOUTS[dtype][layout]
+    if measure == "token_logprobs":
+        axis = axis if isinstance(axis, int) else -1
+        arguments = [z, z.argmax(axis)]
+    else:
+        arguments = [z, other][: 1 + (KINDS[measure] == "sum2")]
+    for base in bases_of(measure):
+        assert_matches_reference(measure, *arguments, axis=axis, base=base)
 
 
 # Elements
@@ -273,9 +522,69 @@ def test_elements(measure: str, regime: str, dtype: Float) -> None:
         assert_within(BOUNDS["elementwise"], got, in_units, None, lambda i, base=base: f"{p[i]!r}, base {base}")
 
 
+# Elements of logits
+
+LOGIT_ELEMENTS: dict[str, Callable[[Any], Any]] = {
+    "sigmoid": lambda z: 1 / (1 + exp(-z)),
+    "log_sigmoid": lambda z: -wide.log(1 + exp(-z)),
+    "binary_entropy_from_logits": lambda z: exact_entropy([1, 1], Softmax(np.array([z, 0]), [1, 1]))[0],
+}
+
+
+def logit_element_regimes(dtype: Float) -> dict[str, Array]:
+    info = np.finfo(dtype)
+    integer = np.uint32 if dtype is np.float32 else np.uint64
+    last = int(np.array(np.inf, dtype).view(integer))
+    rng = np.random.default_rng(47)
+    n = 200
+
+    def signed(x: Array) -> Array:
+        return (x * rng.choice([-1, 1], x.size)).astype(dtype)
+
+    least, most = float(info.smallest_subnormal), float(info.max)
+    edge = -np.log(least)
+    return {
+        "all magnitudes": signed(rng.integers(1, last, n).astype(integer).view(dtype)),
+        "near 0": signed(10 ** rng.uniform(-20, 0, n)),
+        "uniform": signed(rng.uniform(0, 50, n)),
+        "down to subnormal results": signed(rng.uniform(0, edge + 5, n)),
+        "subnormal results": signed(rng.uniform(edge - 16, edge + 2, n)),
+        "subnormal": signed(rng.integers(1, 1 << info.nmant, n) * least),
+        "integers": np.arange(-120, 121).astype(dtype),
+        "limits": np.array([x for z in (0, least, info.tiny, 1, most) for x in (z, -z)], dtype),
+    }
+
+
+LOGIT_ELEMENT_REGIMES = {dtype: logit_element_regimes(dtype) for dtype in (np.float32, np.float64)}
+
+
 @both_types
-@pytest.mark.parametrize("measure", ELEMENTWISE)
+@pytest.mark.parametrize("regime", LOGIT_ELEMENT_REGIMES[np.float64])
+@pytest.mark.parametrize("measure", LOGIT_ELEMENTS)
+def test_elements_of_logits(measure: str, regime: str, dtype: Float) -> None:
+    z = LOGIT_ELEMENT_REGIMES[dtype][regime]
+    exact = [no_smaller_than_floats(LOGIT_ELEMENTS[measure](wide.mpf(x))) for x in z.tolist()]
+    for base in bases_of(measure):
+        options = {} if base is None else {"base": base}
+        got = getattr(kullback, measure)(z, **options)
+        assert got.dtype == dtype
+        in_units = [in_base(x, base) for x in exact]
+        assert_within(BOUNDS["elementwise"], got, in_units, None, lambda i, base=base: f"{z[i]!r}, base {base}")
+
+
+@both_types
+@pytest.mark.parametrize("measure", [*ELEMENTWISE, *LOGIT_ELEMENTS])
 def test_elements_of_strided_arrays(measure: str, dtype: Float) -> None:
     p = ELEMENTS[dtype]["uniform"][:120].reshape(10, 12)
     for view in (p.T, p[::-2, ::3], np.broadcast_to(p[:, :1], p.shape), p[0, 0]):
-        assert_matches_reference(measure, view, base=2)
+        assert_matches_reference(measure, view, base=bases_of(measure)[-1])
+
+
+# The tables
+
+
+def test_every_function_is_in_a_table() -> None:
+    # A new kind of kernel needs a test here, or in the file of that kind.
+    elsewhere = {"pack": "test_math.py", "binary": "test_loss_accuracy.py", "categorical": "test_loss_accuracy.py"}
+    here = {name for name, kind in KINDS.items() if kind not in elsewhere}
+    assert here == {*FORMULAS, *LOGIT_ELEMENTS, *LOGIT_SUMS, *LOGIT_MAPS}

@@ -6,10 +6,13 @@ changed: yes".
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import itertools
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,9 @@ THREADS = [1, 2, 3, 8]
 
 # Every length of a tail, both sides of one block and of two, and rows long enough to be shared between threads.
 LENGTHS = [*range(1, 71), 4095, 4096, 4097, 8191, 8193, 300_001]
-# (rows, length): work for eight threads as the shortest rows, short ones, rows of a block and a bit, few long ones
-# and a single one.
-PARALLEL_SHAPES = [(180_000, 3), (9_000, 59), (129, 4_097), (2, 300_001), (1, 530_011)]
+# (rows, length): work for three threads or eight, as the shortest rows, short ones, rows of a block and a bit, few
+# long ones and a single one.
+PARALLEL_SHAPES = [(66_000, 3), (9_000, 59), (49, 4_097), (2, 140_001), (1, 530_011)]
 # (rows, length): more rows than fit into the buffer of a thread that gathers them, and work for one thread only.
 GATHERED_SHAPES = [(4_000, 1), (2_000, 17), (450, 70), (10, 4_096), (19, 4_097), (9, 8_193)]
 
@@ -37,7 +40,7 @@ Call = Callable[..., Any]
 def plain(function: Call, arrays: list[np.ndarray], **options: Any) -> np.ndarray:
     """What every other way of computing has to equal: one thread, the first target, contiguous rows."""
     with runtime.threads(1), runtime.target(runtime.info()["targets"][0]):
-        return np.asarray(function(*(np.ascontiguousarray(a) for a in arrays), **options))
+        return np.asarray(function(*(np.asarray(a, order="C") for a in arrays), **options))
 
 
 def unaligned(a: np.ndarray) -> np.ndarray:
@@ -52,7 +55,8 @@ def strided(a: np.ndarray, axis: int, step: int) -> np.ndarray:
     shape[axis] *= abs(step)
     index = [slice(None)] * a.ndim
     index[axis] = slice(None, None, step)
-    view = np.full(shape, np.nan, a.dtype)[tuple(index)]
+    between = np.nan if a.dtype.kind == "f" else np.iinfo(a.dtype).max
+    view = np.full(shape, between, a.dtype)[tuple(index)]
     view[...] = a
     return view
 
@@ -83,38 +87,65 @@ def layouts(a: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def arrangements(arrays: list[np.ndarray]) -> Iterator[tuple[str, list[np.ndarray]]]:
     """The layouts of one array; of two, those of the first, of the second and of both."""
-    for each in zip(*(layouts(a) for a in arrays), strict=True):
-        name, views = each[0][0], [view for _, view in each]
-        yield name, views
-        if len(arrays) == 2:
-            yield f"{name}, p alone", [views[0], arrays[1]]
-            yield f"{name}, q alone", [arrays[0], views[1]]
+    for i, a in enumerate(arrays):
+        for name, view in layouts(a):
+            yield f"{name}, argument {i}", [*arrays[:i], view, *arrays[i + 1 :]]
+    if len({a.ndim for a in arrays}) == 1 < len(arrays):
+        for each in zip(*(layouts(a) for a in arrays), strict=True):
+            yield f"{each[0][0]}, both", [view for _, view in each]
 
 
-def drowned_rows(count: int, length: int) -> list[np.ndarray]:
-    """Rows whose float64 sums lie below 2**-900, so that they are taken again, magnified, and rows that are not."""
+# Rows that try sums hardest: of probabilities and of logits.
+
+
+def drowned_rows(measure: Any, count: int, length: int) -> list[np.ndarray]:
+    """Rows whose float64 results lie below 2**-900, so that they are taken again, magnified, and rows that are not."""
     rng = np.random.default_rng(length)
-    arrays = [rng.random((count, length)) for _ in range(2)]
-    for a in arrays:
-        a[1::2] *= 2.0**-1000  # normal numbers, subnormal terms
-        a[3::4] *= 2.0**-60  # subnormal numbers
-    arrays[1][5::6] = arrays[0][5::6]  # divergences of 0
+    winner = np.arange(length) == rng.integers(0, length, (count, 1))
+    arrays = []
+    for numbers in measure.numbers:
+        if numbers == "classes":
+            arrays.append(winner.argmax(-1))
+        elif numbers == "logits":
+            a = rng.standard_normal((count, length))
+            a[1::2] -= 655 + 20 * rng.random((count, length))[1::2]
+            a[3::4] -= 60  # subnormal exponentials
+            a[1::2][winner[1::2]] = 0
+            arrays.append(a)
+        elif measure.of_logits:  # labels: sure of the winner
+            arrays.append(winner.astype(float))
+        else:
+            a = rng.random((count, length))
+            a[1::2] *= 2.0**-1000  # normal numbers, subnormal terms
+            a[3::4] *= 2.0**-60  # subnormal numbers
+            arrays.append(a)
+    if len({a.shape for a in arrays}) == 1:
+        arrays[-1][5::6] = arrays[0][5::6]  # divergences of 0
     return arrays
 
 
-def cancelling_rows(count: int, length: int) -> list[np.ndarray]:
+def cancelling_rows(measure: Any, count: int, length: int) -> list[np.ndarray]:
     """Rows whose terms cancel to their rounding errors, so that another order of summation shows in the result."""
     rng = np.random.default_rng(length)
+    if measure.of_logits:
+        z = rng.standard_normal((count, length))
+        z -= np.log(np.exp(z).sum(-1, keepdims=True))  # logsumexp near 0
+        near = z * (1 + 2.0**-20 * rng.standard_normal(z.shape))
+        first = rng.random((count, length)) if "labels" in measure.inputs else z
+        values = {"classes": rng.integers(0, length, count), "probabilities": first, "logits": near}
+        arrays = [values[numbers] for numbers in measure.numbers]
+        return [first, *arrays[1:]] if measure.numbers[0] != "classes" else arrays
     order = rng.permutation(length)
     small = rng.random((count, (length + 1) // 2)) * 0.9 + 0.05
     large = 1 / small
     two = np.concatenate([small, large], axis=1)[:, :length][:, order]
+    if len(measure.inputs) == 2:
+        return measure.filled(np.ones((count, length)), two)
     # -x log x of the larger number has to be the opposite of the smaller one's: Newton's method.
     large = 1 - small * np.log(small)
     for _ in range(6):
         large -= (large * np.log(large) + small * np.log(small)) / (np.log(large) + 1)
-    one = np.concatenate([small, large], axis=1)[:, :length][:, order]
-    return [one, two]
+    return [np.concatenate([small, large], axis=1)[:, :length][:, order]]
 
 
 def test_threads_can_be_had():
@@ -126,91 +157,116 @@ def test_threads_can_be_had():
             assert runtime.info()["threads"] == min(n, most)
 
 
-@pytest.fixture(params=["float32", "float64", "drowned", "cancelling"])
-def rows(request, inputs):
-    """Makes the inputs of a reduction: ordinary rows, or the two sorts that try its sums hardest."""
+@pytest.fixture(params=["float32", "drowned", "cancelling"])
+def rows(request):
+    """Makes rows: ordinary ones in float32, or the two sorts in float64 that try sums hardest."""
 
     def make(measure: Any, shape: tuple[int, int]) -> list[np.ndarray]:
         if request.param == "drowned":
-            return drowned_rows(*shape)[: len(measure.inputs)]
+            return drowned_rows(measure, *shape)
         if request.param == "cancelling":
-            one, two = cancelling_rows(*shape)
-            return [one] if len(measure.inputs) == 1 else [np.ones(shape), two]
-        return inputs(measure, request.param, shape)
+            return cancelling_rows(measure, *shape)
+        return measure.arrays(request.param, shape)
 
     return make
 
 
-def test_lengths(reduction, rows, target, same_bits):
+def test_lengths(by_rows, rows, target, same_bits):
     for n in LENGTHS:
         # Sums of another order round to other bits in one row of a thousand only.
-        arrays = rows(reduction, (300 if n <= 70 else 5 if n < 300_000 else 2, n))
+        arrays = rows(by_rows, (300 if n <= 70 else 5 if n < 300_000 else 2, n))
         with runtime.target(target), runtime.threads(1):
-            assert same_bits(reduction(*arrays), plain(reduction, arrays)), f"{n} elements"
+            assert same_bits(by_rows(*arrays), plain(by_rows, arrays)), f"{n} elements"
 
 
-def test_a_row_alone_and_among_others(reduction, rows, same_bits):
+def test_a_row_alone_and_among_others(by_rows, rows, same_bits):
     for n in LENGTHS:
-        arrays = rows(reduction, (7 if n < 300_000 else 2, n))
-        many = reduction(*arrays)
+        arrays = rows(by_rows, (7 if n < 300_000 else 2, n))
+        many = by_rows(*arrays)
         for i, row in enumerate(zip(*arrays, strict=True)):
-            alone = reduction(*row)
-            again = reduction(*(a[None] for a in row))[0]
+            alone = by_rows(*row)
+            again = by_rows(*(a[None] for a in row))[0]
             assert same_bits(many[i], alone), f"row {i} of {n} elements"
             assert same_bits(many[i], again), f"row {i} of {n} elements"
 
 
-@pytest.mark.parametrize("shape", PARALLEL_SHAPES, ids=str)
-def test_threads_targets_and_layouts(reduction, rows, target, shape, same_bits):
-    arrays = rows(reduction, shape)
-    want = plain(reduction, arrays)
-    ways = [
+def ways(arrays: list[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
+    """Rows side by side in memory, columns, and rows that have to be copied."""
+    return [
         ("C", arrays),
         ("Fortran", [np.asfortranarray(a) for a in arrays]),
         ("step -2, byte-swapped", [strided(a.astype(a.dtype.newbyteorder()), -1, -2) for a in arrays]),
     ]
-    for (name, views), n in itertools.product(ways, THREADS):
+
+
+def assert_same_everywhere(function: Call, arrays: list[np.ndarray], same_bits: Call, first: int = 0) -> None:
+    """Every number of threads, every target and every layout: each layout with another of the others, by `first`."""
+    want = plain(function, arrays)
+    fastest, *others = runtime.info()["targets"]
+    settings = [*((fastest, n) for n in THREADS), *((target, 8) for target in others)]
+    layouts_in_turn = itertools.islice(itertools.cycle(ways(arrays)), first, None)
+    for (target, n), (name, views) in zip(settings, layouts_in_turn, strict=False):
         with runtime.target(target), runtime.threads(n):
-            assert same_bits(reduction(*views), want), f"{name}, {n} threads"
+            assert same_bits(function(*views), want), f"{name}, {target}, {n} threads"
+
+
+@pytest.mark.parametrize("shape", PARALLEL_SHAPES, ids=str)
+def test_threads_targets_and_layouts(by_rows, rows, shape, same_bits):
+    assert_same_everywhere(by_rows, rows(by_rows, shape), same_bits, first=PARALLEL_SHAPES.index(shape))
 
 
 @pytest.mark.parametrize("shape", [*GATHERED_SHAPES, (3, 5, 67), (2, 3, 4, 5)], ids=str)
-def test_layouts(measure, dtype, shape, inputs, same_bits):
-    arrays = inputs(measure, dtype, shape)
+def test_layouts(measure, dtype, shape, same_bits):
+    arrays = measure.arrays(dtype, shape)
     want = plain(measure, arrays)
     for name, views in arrangements(arrays):
         assert same_bits(measure(*views), want), name
 
 
 @pytest.mark.parametrize("shape", GATHERED_SHAPES, ids=str)
-def test_layouts_of_drowned_rows(reduction, shape, same_bits):
-    arrays = drowned_rows(*shape)[: len(reduction.inputs)]
-    want = plain(reduction, arrays)
-    assert np.any(abs(want) < 2.0**-900)
+def test_layouts_of_drowned_rows(by_rows, shape, same_bits):
+    arrays = drowned_rows(by_rows, *shape)
+    want = plain(by_rows, arrays)
+    if str(by_rows) != "categorical_cross_entropy, classes" and shape[1] > 1:  # -log p lies above 2**-54, or is 0
+        assert np.any((abs(want) < 2.0**-900) & (want != 0))
     for name, views in arrangements(arrays):
-        assert same_bits(reduction(*views), want), name
+        assert same_bits(by_rows(*views), want), name
 
 
-def test_layouts_of_short_rows(reduction, dtype, inputs, same_bits):
+def test_layouts_of_short_rows(by_rows, dtype, same_bits):
     for n in range(1, 71):
-        arrays = inputs(reduction, dtype, (9, n), seed=n)
-        want = plain(reduction, arrays)
+        arrays = by_rows.arrays(dtype, (9, n), seed=n)
+        want = plain(by_rows, arrays)
         for name, views in arrangements(arrays):
-            assert same_bits(reduction(*views), want), f"{n} elements, {name}"
+            assert same_bits(by_rows(*views), want), f"{n} elements, {name}"
 
 
-@pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 17), (2, 300_001, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 17), (2, 140_001, 2)], ids=str)
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, (0, 1), (2, 0), (1, 2), None], ids=str)
-def test_axes(reduction, dtype, axis, shape, inputs, same_bits):
-    arrays = inputs(reduction, dtype, shape)
+def test_axes(reduction, dtype, axis, shape, same_bits):
+    arrays = reduction.arrays(dtype, shape)
     reduced = sorted(range(3) if axis is None else np.atleast_1d(axis) % 3)
     kept = [d for d in range(3) if d not in reduced]
     flat = [a.transpose(kept + reduced).reshape([shape[d] for d in kept] + [-1]) for a in arrays]
     want = plain(reduction, flat)
-    for n in THREADS:
+    for n in (1, 8):
         with runtime.threads(n):
             assert same_bits(reduction(*arrays, axis=axis), want), f"{n} threads"
     assert same_bits(reduction(*(np.asfortranarray(a) for a in arrays), axis=axis), want), "Fortran"
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 17), (2, 140_001, 2)], ids=str)
+@pytest.mark.parametrize("axis", [0, 1, 2], ids=str)
+def test_axes_of_classes_and_of_rows_that_stay(one_axis, dtype, axis, shape, same_bits):
+    length = shape[axis]
+    arrays = one_axis.arrays(dtype, (*np.delete(shape, axis).tolist(), length))
+    want = plain(one_axis, arrays)
+    want = np.moveaxis(want, -1, axis) if one_axis.keeps_shape else want
+    moved = [np.moveaxis(a, -1, axis).copy() if i in one_axis.reals else a for i, a in enumerate(arrays)]
+    for n in (1, 8):
+        with runtime.threads(n):
+            assert same_bits(one_axis(*moved, axis=axis), want), f"{n} threads"
+    assert same_bits(one_axis(*(np.asfortranarray(a) for a in moved), axis=axis), want), "Fortran"
 
 
 @pytest.mark.parametrize(
@@ -229,11 +285,11 @@ def test_axes(reduction, dtype, axis, shape, inputs, same_bits):
     ids=str,
 )
 @pytest.mark.parametrize("axis", [-1, 0, None])
-def test_broadcasting(reduction, dtype, shapes, axis, inputs, same_bits):
+def test_broadcasting(reduction, dtype, shapes, axis, same_bits):
     if len(reduction.inputs) == 1:  # a view with strides of zero is all that one array can offer
-        arrays = [np.broadcast_to(inputs(reduction, dtype, shapes[0])[0], np.broadcast_shapes(*shapes))]
+        arrays = [np.broadcast_to(reduction.arrays(dtype, shapes[0])[0], np.broadcast_shapes(*shapes))]
     else:
-        arrays = [inputs(reduction, dtype, shape)[i] for i, shape in enumerate(shapes)]
+        arrays = [reduction.arrays(dtype, shape)[i] for i, shape in enumerate(shapes)]
     want = np.asarray(reduction(*(a.copy() for a in np.broadcast_arrays(*arrays)), axis=axis))
     for n in (1, 8):
         with runtime.threads(n):
@@ -241,10 +297,75 @@ def test_broadcasting(reduction, dtype, shapes, axis, inputs, same_bits):
 
 
 @pytest.mark.parametrize("base", [2, 10, 0.5, 3.7, 1e-300, 1 + 2.0**-52])
-def test_bases(measure, dtype, target, base, inputs, same_bits):
-    arrays = inputs(measure, dtype, (5, 67))
+def test_bases(in_units, dtype, target, base, same_bits):
+    arrays = in_units.arrays(dtype, (5, 67))
     with runtime.target(target):
-        assert same_bits(measure(*arrays, base=base), plain(measure, arrays, base=base))
+        assert same_bits(in_units(*arrays, base=base), plain(in_units, arrays, base=base))
+
+
+# Losses with options
+
+
+def with_options(loss: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    rng = np.random.default_rng(1)
+    wide = {"weight": rng.random(shape).astype(dtype), "pos_weight": rng.random(shape[-1:]).astype(dtype)}
+    if loss.is_categorical:
+        wide = {"weight": wide["pos_weight"], "sample_weight": rng.random(shape[:-1]).astype(dtype)}
+    yield {}
+    yield {"label_smoothing": 0.1}
+    yield dict([wide.popitem()])
+    yield {**wide, "label_smoothing": 0.1}
+    if loss.takes_classes:
+        yield {"ignore_index": 0}
+
+
+def in_fortran_order(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: np.asfortranarray(x) if isinstance(x, np.ndarray) else x for key, x in options.items()}
+
+
+@pytest.mark.parametrize("shape", [(9_000, 27), (49, 4_097), (1, 140_001), (40, 7), (9, 4, 67)], ids=str)
+@pytest.mark.parametrize("how", [None, "sum", "mean"])
+def test_threads_targets_and_layouts_of_losses(loss, dtype, shape, how, same_bits):
+    arrays = loss.arrays(dtype, shape)
+    for options in with_options(loss, dtype, shape):
+        assert_same_everywhere(functools.partial(loss, **options, reduction=how), arrays, same_bits)
+        got = loss(*arrays, **in_fortran_order(options), reduction=how)
+        assert same_bits(got, plain(loss, arrays, **options, reduction=how)), f"options in Fortran order: {options}"
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_sums_along_any_axis(categorical, dtype, axis, how, same_bits):
+    arrays = categorical.arrays(dtype, (30, 21, 67))
+    moved = [np.moveaxis(a, -1, axis).copy() if i in categorical.reals else a for i, a in enumerate(arrays)]
+    for options in with_options(categorical, dtype, (30, 21, 67)):
+        want = plain(categorical, arrays, **options, reduction=how)
+        for n in THREADS:
+            with runtime.threads(n):
+                assert same_bits(categorical(*moved, axis=axis, **options, reduction=how), want), f"{n} threads"
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+@pytest.mark.parametrize("shape", [(900, 5), (3_000, 70), (20, 9_000)], ids=str)
+def test_sums_of_drowned_rows(categorical, shape, how, same_bits):
+    arrays = [a[1::2] for a in drowned_rows(categorical, 2 * shape[0], shape[1])]
+    sample_weight = np.random.default_rng(1).standard_normal(shape[0])
+    for options in ({}, {"sample_weight": sample_weight}):
+        want = plain(categorical, arrays, **options, reduction=how)
+        for (name, views), n in itertools.product(ways(arrays), (1, 8)):
+            with runtime.threads(n):
+                assert same_bits(categorical(*views, **options, reduction=how), want), f"{name}, {n} threads"
+
+
+def test_options_that_change_nothing(loss, dtype, same_bits):
+    for shape in [(7,), (5, 67), (3, 5_000)]:
+        arrays = loss.arrays(dtype, shape)
+        want = loss(*arrays)
+        assert same_bits(loss(*arrays, weight=np.ones(shape[-1:], dtype)), want)
+        assert same_bits(loss(*arrays, **{loss.weights[1]: np.ones((), dtype)}), want)
+        assert same_bits(loss(*arrays, label_smoothing=0), want)
+        if loss.takes_classes:
+            assert same_bits(loss(*arrays, ignore_index=-100), want)
 
 
 # Elementwise functions
@@ -268,17 +389,10 @@ def test_positions(elementwise, dtype, target, same_bits):
             assert same_bits(elementwise(x[-n:]), one_by_one[-n:]), f"{n} elements"
 
 
-def test_threads_and_layouts_of_elements(elementwise, dtype, target, same_bits):
+def test_threads_targets_and_layouts_of_elements(elementwise, dtype, same_bits):
     x = np.concatenate([bit_patterns(dtype, 264_000), uniform(dtype, 264_000, 2)]).reshape(1_100, 480)
-    want = plain(elementwise, [x])
-    ways = [
-        ("C", x),
-        ("Fortran", np.asfortranarray(x)),
-        ("step -2, byte-swapped", strided(x.astype(dtype.newbyteorder()), -1, -2)),
-    ]
-    for (name, view), n in itertools.product(ways, THREADS):
-        with runtime.target(target), runtime.threads(n):
-            assert same_bits(elementwise(view), want), f"{name}, {n} threads"
+    for first in range(3):
+        assert_same_everywhere(elementwise, [x], same_bits, first)
 
 
 def test_layouts_of_elements(elementwise, dtype, same_bits):
@@ -289,8 +403,8 @@ def test_layouts_of_elements(elementwise, dtype, same_bits):
             assert same_bits(elementwise(view), want), f"{shape}, {name}"
 
 
-def test_layouts_of_out(measure, dtype, inputs, same_bits):
-    arrays = inputs(measure, dtype, (40, 5_000) if measure.reduces else (3, 5_000))
+def test_layouts_of_out(measure, dtype, same_bits):
+    arrays = measure.arrays(dtype, (3, 5_000) if measure.keeps_shape else (40, 5_000))
     want = plain(measure, arrays)
     for name, out in layouts(np.zeros_like(want)):
         if out.flags.writeable and out.dtype.isnative:
@@ -326,14 +440,79 @@ def golden_elements(dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
     yield bit_patterns(dtype, 4_000)
 
 
-def golden_rows(dtype: np.dtype[Any], inputs: int) -> Iterator[list[np.ndarray]]:
-    for n in [*range(1, 71), 1_000, 4_095, 4_096, 4_097, 8_193, 20_000]:
+GOLDEN_LENGTHS = [*range(1, 71), 1_000, 4_095, 4_096, 4_097, 8_193, 20_000]
+
+
+def golden_rows(dtype: np.dtype[Any]) -> Iterator[list[np.ndarray]]:
+    """Pairs of rows of probabilities."""
+    for n in GOLDEN_LENGTHS:
         u, v = uniform(dtype, n, 5), uniform(dtype, n, 6)
-        yield [u, v][:inputs]
-        yield [u * u * u, v][:inputs]  # a longer tail
-        yield [u, u * dtype.type(1 + 2.0**-18)][:inputs]  # nearly equal
-        yield [abs(bit_patterns(dtype, n)), v][:inputs]  # any magnitude; NaN in long rows
-        yield [u * np.finfo(dtype).tiny, v * np.finfo(dtype).tiny][:inputs]  # subnormal
+        yield [u, v]
+        yield [u * u * u, v]  # a longer tail
+        yield [u, u * dtype.type(1 + 2.0**-18)]  # nearly equal
+        yield [abs(bit_patterns(dtype, n)), v]  # any magnitude; NaN in long rows
+        yield [u * np.finfo(dtype).tiny, v * np.finfo(dtype).tiny]  # subnormal
+
+
+def golden_logits(dtype: np.dtype[Any]) -> Iterator[list[np.ndarray]]:
+    """Pairs of rows of logits."""
+    half, masked = dtype.type(0.5), dtype.type(-np.inf)
+    for n in GOLDEN_LENGTHS:
+        u, v = uniform(dtype, n, 7) - half, uniform(dtype, n, 8) - half
+        yield [u * 20, v * 20]
+        yield [u * 2000, v * 2000]  # most exponentials underflow
+        yield [u, u * dtype.type(1 + 2.0**-18)]  # nearly equal
+        yield [np.where(v > 0, u, masked), np.where(v > 0.25, masked, v)]
+        confident = [np.where(np.arange(n) == n // 2, 0, 32 * x - 670) for x in (u, v)]
+        yield [x.astype(dtype) for x in confident]
+        yield [bit_patterns(dtype, n), v]  # any magnitude; NaN in long rows
+
+
+def golden_binary(dtype: np.dtype[Any], of_logits: bool) -> Iterator[tuple[list[np.ndarray], dict[str, Any]]]:
+    weights = {"weight": uniform(dtype, 4_000, 9), "pos_weight": uniform(dtype, 4_000, 10)}
+    u = uniform(dtype, 4_000, 11)
+    labels = [u, (u < 0.5).astype(dtype)]
+    near, wide = uniform(dtype, 4_000, 12), bit_patterns(dtype, 4_000)
+    for y, q in itertools.product(labels, [40 * (near - u), wide] if of_logits else [near, abs(wide)]):
+        for options in [{}, weights, {**weights, "label_smoothing": 0.1}, {"label_smoothing": 1}]:
+            yield [y, q], options
+            finite = abs(q) <= 1000 if of_logits else (q > 0) & (q < 1)
+            few = {key: x[finite] if isinstance(x, np.ndarray) else x for key, x in options.items()}
+            for how in ("sum", "mean"):
+                yield [y[finite], q[finite]], {**few, "reduction": how}
+
+
+def golden_categorical(dtype: np.dtype[Any], of_logits: bool) -> Iterator[tuple[list[np.ndarray], dict[str, Any]]]:
+    for rows, n in [(1, 1), (9, 2), (1_000, 3), (300, 17), (70, 70), (5, 4_097), (3, 20_000)]:
+        shape, count = (rows, n), rows * n
+        u, v = uniform(dtype, count, 13).reshape(shape), uniform(dtype, count, 14).reshape(shape)
+        classes = (random_bits(rows, 15) % np.uint64(n)).astype(np.int64)
+        confident = np.where(np.arange(n) == classes[:, None], 0, 32 * v - 670).astype(dtype)
+        weights = {"weight": uniform(dtype, n, 16), "sample_weight": uniform(dtype, rows, 17)}
+        for labels, q in itertools.product([classes, u], [40 * (v - u), confident] if of_logits else [v]):
+            every = [{}, weights, {"label_smoothing": 0.1}, {**weights, "label_smoothing": 0.1}]
+            every += [{"ignore_index": 0}] if labels is classes else []
+            for options, how in itertools.product(every, [None, "sum", "mean"]):
+                yield [labels, q], {**options, "reduction": how}
+
+
+def golden_calls(name: str, kind: str, dtype: np.dtype[Any]) -> Iterator[tuple[list[np.ndarray], dict[str, Any]]]:
+    """Arrays and options of the calls whose results are digested, but for the base."""
+    names = [] if kind == "pack" else list(inspect.signature(function_of(name, kind)).parameters)
+    of_logits = not {"p", "q"} & set(names)
+    if kind == "binary":
+        yield from golden_binary(dtype, of_logits)
+    elif kind == "categorical":
+        yield from golden_categorical(dtype, of_logits)
+    elif kind == "tokens":
+        for z, _ in golden_logits(dtype):
+            yield [z, (random_bits(20, 18) % np.uint64(z.size)).astype(np.int64)], {}
+    elif kind in ("pack", "map1"):
+        yield from (([x], {}) for x in golden_elements(dtype))
+    else:
+        inputs = {"sum1": 1, "sum2": 2, "rowmap": 1}[kind]
+        for arrays in (golden_logits if of_logits else golden_rows)(dtype):
+            yield arrays[:inputs], {}
 
 
 def function_of(name: str, kind: str) -> Call:
@@ -343,10 +522,12 @@ def function_of(name: str, kind: str) -> Call:
 def digest(name: str, kind: str, dtype: np.dtype[Any]) -> str:
     """SHA-256 of the bits of a function's results, NaN canonical, lowest byte first."""
     function, sha = function_of(name, kind), hashlib.sha256()
-    rows = golden_rows(dtype, int(kind[-1])) if kind.startswith("sum") else ([x] for x in golden_elements(dtype))
-    for arrays in rows:
-        for options in [{}] if kind == "pack" else [{}, {"base": 2}, {"base": 10}]:
-            result = np.atleast_1d(function(*arrays, **options))
+    has_base = kind != "pack" and "base" in inspect.signature(function).parameters
+    units: list[dict[str, Any]] = [{}, {"base": 2}, {"base": 10}] if has_base else [{}]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "mean of nothing")  # where the only row is ignored
+        for (arrays, options), unit in itertools.product(golden_calls(name, kind, dtype), units):
+            result = np.atleast_1d(function(*arrays, **options, **unit))
             result[np.isnan(result)] = np.nan
             sha.update(result.astype(dtype.newbyteorder("<")).tobytes())
     return sha.hexdigest()

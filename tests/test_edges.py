@@ -1,11 +1,13 @@
 """The promise: what happens at the edges, case by case, wherever in a row the odd number stands.
 
-Rows are otherwise made of ones, which contribute exactly nothing to any measure, so the result is the odd one's.
+Rows are otherwise made of ones, which contribute exactly nothing to any measure, so the result is the odd one's. The
+edges of logits have a file of their own, test_logit_edges.py; what a call leaves behind is tested here for all functions.
 """
 
 from __future__ import annotations
 
 import ctypes
+import inspect
 import math
 import mmap
 import platform
@@ -30,9 +32,18 @@ Array: TypeAlias = npt.NDArray[Any]
 INF, NAN = math.inf, math.nan
 LENGTHS = [1, 5, 8, 16, 17, 40]  # packs of 8 and 16, parts of them, and more than one
 
-INPUTS = {name: int(kind[-1]) for name, kind in _core.kernels() if kind != "pack"}
-ELEMENTWISE = [name for name, kind in _core.kernels() if kind.startswith("map")]
-ROWS = [name for name in INPUTS if name not in ELEMENTWISE]
+KINDS = {name: kind for name, kind in _core.kernels() if kind != "pack"}
+OF_LOGITS = [
+    name for name in KINDS if {"z", "logits", "p_logits"} & set(inspect.signature(getattr(kb, name)).parameters)
+]
+MEASURES = [name for name, kind in KINDS.items() if name not in OF_LOGITS and kind in ("map1", "sum1", "sum2")]
+INPUTS = {name: int(KINDS[name][-1]) for name in MEASURES}
+ELEMENTWISE = [name for name in MEASURES if KINDS[name] == "map1"]
+ROWS = [name for name in MEASURES if KINDS[name] != "map1"]
+LOSSES = ["binary_cross_entropy", "categorical_cross_entropy"]
+
+mp = mpmath.MPContext()
+mp.dps = 60
 
 both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -121,6 +132,11 @@ EDGES: list[tuple[str, str, tuple[Any, ...], float | None]] = [
 ]
 
 
+def test_every_function_of_probabilities_is_in_a_table() -> None:
+    assert {measure for _, measure, *_ in EDGES} == set(MEASURES)
+    assert {name for name in KINDS if name not in OF_LOGITS} == {*MEASURES, *LOSSES}
+
+
 @both_types
 @pytest.mark.parametrize(
     ("measure", "odd", "want"), [pytest.param(*case, id=f"{case[0]} {what}") for what, *case in EDGES]
@@ -128,10 +144,8 @@ EDGES: list[tuple[str, str, tuple[Any, ...], float | None]] = [
 def test_edge(measure: str, odd: tuple[Any, ...], want: float | None, dtype: Float) -> None:
     numbers = tuple(LEAST[dtype] if x == "least" else x for x in odd)
     if want is None:
-        context = mpmath.MPContext()
-        context.dps = 60
         lists = numbers if measure in ELEMENTWISE else ([x] for x in numbers)
-        exact = getattr(kb.reference, measure)(*lists, math=context)
+        exact = getattr(kb.reference, measure)(*lists, math=mp)
         bound = BOUNDS["elementwise" if measure in ELEMENTWISE else "row"]
         assert 0 < abs(exact) < INF
     for where, got in at_every_position(measure, numbers, dtype):
@@ -261,51 +275,238 @@ def test_empty_arrays_stay_empty(measure: str, dtype: Float) -> None:
     assert got.dtype == dtype
 
 
+# Losses of probabilities
+
+# What, y, q, options, result: as in EDGES. An option is a number; "weight" is that of the odd element or class.
+BINARY_EDGES: list[tuple[str, Any, Any, dict[str, float], float | None]] = [
+    ("right", 1.0, 1.0, {}, 0.0),
+    ("right, 0", 0.0, 0.0, {}, 0.0),
+    ("right, -0", -0.0, -0.0, {}, 0.0),
+    ("wrong", 1.0, 0.0, {}, INF),
+    ("wrong, -0", 1.0, -0.0, {}, INF),
+    ("wrong, 0", 0.0, 1.0, {}, INF),
+    ("undecided, q = 0", 0.5, 0.0, {}, INF),
+    ("undecided, q = 1", 0.5, 1.0, {}, INF),
+    ("tiny label, q = 0", "least", 0.0, {}, INF),
+    ("nearly wrong", 1.0, 1e-30, {}, None),
+    ("tiny q", 1.0, "least", {}, None),
+    ("tiny q, right", 0.0, "least", {}, None),
+    ("tiny label", "least", 0.25, {}, None),
+    ("label beyond 1", 1.5, 0.5, {}, NAN),
+    ("negative label", -1.0, 0.5, {}, NAN),
+    ("label just negative", "-least", 0.5, {}, NAN),
+    ("NaN label", NAN, 0.5, {}, NAN),
+    ("infinite label", INF, 0.5, {}, NAN),
+    ("q beyond 1", 1.0, 1.5, {}, NAN),
+    ("q just negative", 0.0, "-least", {}, NAN),
+    ("NaN q", 0.0, NAN, {}, NAN),
+    ("infinite q", 0.0, INF, {}, NAN),
+    ("weight 0", 1.0, 0.0, {"weight": 0.0}, 0.0),
+    ("weight 0, NaN", 1.0, NAN, {"weight": 0.0}, NAN),
+    ("weight 0, no label", NAN, 0.5, {"weight": 0.0}, NAN),
+    ("NaN weight", 1.0, 0.5, {"weight": NAN}, NAN),
+    ("negative weight", 1.0, 0.25, {"weight": -2.0}, None),
+    ("negative weight, wrong", 1.0, 0.0, {"weight": -2.0}, -INF),
+    ("pos_weight 0", 1.0, 0.0, {"pos_weight": 0.0}, 0.0),
+    ("pos_weight 0, wrong, 0", 0.0, 1.0, {"pos_weight": 0.0}, INF),
+    ("pos_weight", 0.25, 0.5, {"pos_weight": 3.0}, None),
+    ("smoothing, right", 1.0, 1.0, {"label_smoothing": 0.1}, INF),
+    ("smoothing", 1.0, 0.25, {"label_smoothing": 0.1}, None),
+    ("nothing but smoothing", 0.0, 0.25, {"label_smoothing": 1.0}, None),
+    ("nothing but smoothing, NaN label", NAN, 0.25, {"label_smoothing": 1.0}, NAN),
+]
+# Of a class; all others have the label 0, or in rows with smoothing the weight 0.
+CATEGORICAL_EDGES: list[tuple[str, Any, Any, dict[str, float], float | None]] = [
+    ("right", 1.0, 1.0, {}, 0.0),
+    ("p > 0 = q", 1.0, 0.0, {}, INF),
+    ("p > 0 = q, -0", 1.0, -0.0, {}, INF),
+    ("p > 0 = q, p subnormal", "least", 0.0, {}, INF),
+    ("0 log 0", 0.0, 0.0, {}, 0.0),
+    ("0 log 0, -0", -0.0, -0.0, {}, 0.0),
+    ("0 log inf", 0.0, INF, {}, 0.0),
+    ("infinite q", 1.0, INF, {}, -INF),
+    ("infinite label", INF, 0.25, {}, INF),
+    ("tiny q", 1.0, "least", {}, None),
+    ("tiny label", "least", 0.25, {}, None),
+    ("not normalised", 3.0, 5.0, {}, None),
+    ("negative q", 1.0, -1.0, {}, NAN),
+    ("negative q of no label", 0.0, "-least", {}, NAN),
+    ("NaN q of no label", 0.0, NAN, {}, NAN),
+    ("negative label", -1.0, 0.5, {}, NAN),
+    ("label just negative", "-least", 0.5, {}, NAN),
+    ("NaN label", NAN, 0.5, {}, NAN),
+    ("weight 0", 1.0, 0.0, {"weight": 0.0}, 0.0),
+    ("weight 0, NaN", 1.0, NAN, {"weight": 0.0}, NAN),
+    ("weight 0, no label", NAN, 0.5, {"weight": 0.0}, NAN),
+    ("negative weight", 1.0, 0.25, {"weight": -2.0}, None),
+    ("negative weight, p > 0 = q", 1.0, 0.0, {"weight": -2.0}, -INF),
+    ("sample_weight 0", 1.0, 0.0, {"sample_weight": 0.0}, 0.0),
+    ("sample_weight 0, NaN", 1.0, NAN, {"sample_weight": 0.0}, NAN),
+    ("sample_weight", 1.0, 0.25, {"sample_weight": -0.5}, None),
+    ("smoothing", 1.0, 0.25, {"weight": 1.0, "label_smoothing": 0.1}, None),
+    ("smoothing, q = 0 of no label", 0.0, 0.0, {"weight": 1.0, "label_smoothing": 0.1}, INF),
+    ("smoothing, q = 0, weight 0", 1.0, 0.0, {"weight": 0.0, "label_smoothing": 0.1}, 0.0),
+]
+LONG = [5000, 9000]  # more than one block, more than two
+
+
+def number(x: Any, dtype: Float) -> float:
+    return {"least": LEAST[dtype], "-least": -LEAST[dtype]}[x] if isinstance(x, str) else x
+
+
+def with_odd(n: int, filler: float, position: int, odd: float, dtype: Float) -> Array:
+    row = np.full(n, filler, dtype)
+    row[position] = odd
+    return row
+
+
+def assert_edge(got: Any, want: float | None, exact: Any, where: str) -> None:
+    right = same(got, want) if want is not None else ulp_error(got, exact) <= BOUNDS["row"]
+    assert right, f"{where}: {got}"
+
+
+@both_types
+@pytest.mark.parametrize(("y", "q", "options", "want"), [pytest.param(*case, id=what) for what, *case in BINARY_EDGES])
+def test_edge_of_binary_cross_entropy(y: Any, q: Any, options: dict[str, float], want: Any, dtype: Float) -> None:
+    y, q = number(y, dtype), number(q, dtype)
+    q = float(dtype(q))
+    exact = kb.reference.binary_cross_entropy(y, q, math=mp, **options)
+    for n in LENGTHS:
+        for at in sorted({0, n // 2, n - 1}):
+            labels, predictions = with_odd(n, 1, at, y, dtype), with_odd(n, 1, at, q, dtype)
+            arrays = {
+                key: x
+                if key == "label_smoothing"
+                else with_odd(n, 0 if "label_smoothing" in options else 1, at, x, dtype)
+                for key, x in options.items()
+            }
+            if "label_smoothing" in options:
+                arrays.setdefault("weight", with_odd(n, 0, at, 1, dtype))
+            got = kb.binary_cross_entropy(labels, predictions, **arrays)
+            where = f"{y}, {q} at {at} of {n}"
+            assert not np.delete(got, at).any(), where
+            assert_edge(got[at], want, exact, where)
+            total = kb.binary_cross_entropy(labels, predictions, reduction="sum", **arrays)
+            assert same(total, got[at]), f"{where}: sum {total}"
+
+
+@both_types
+@pytest.mark.parametrize(
+    ("y", "q", "options", "want"), [pytest.param(*case, id=what) for what, *case in CATEGORICAL_EDGES]
+)
+def test_edge_of_categorical_cross_entropy(y: Any, q: Any, options: dict[str, float], want: Any, dtype: Float) -> None:
+    y, q = number(y, dtype), float(dtype(number(q, dtype)))
+    loss = kb.categorical_cross_entropy
+    smoothing = options.get("label_smoothing", 0.0)
+    for n in (*LENGTHS, *LONG):
+        for at in sorted({0, n // 2, n - 1}):
+            labels, predictions = with_odd(n, 0, at, y, dtype), with_odd(n, 0.5, at, q, dtype)
+            arguments: dict[str, Any] = {key: x for key, x in options.items() if key != "weight"}
+            if "weight" in options:
+                arguments["weight"] = with_odd(n, 0, at, options["weight"], dtype)
+            # The only term of the sum.
+            factors = [mp.mpf(x) for key, x in options.items() if key != "label_smoothing"]
+            mass = (1 - mp.mpf(smoothing)) * mp.mpf(y) + mp.mpf(smoothing) / n
+            exact = -mp.log(mp.mpf(q)) * mp.fprod([mass, *factors]) if want is None else want
+            where = f"{y}, {q} at {at} of {n}"
+            rows, columns = np.tile(predictions, (3, 1)), np.tile(labels, (3, 1))
+            results = [
+                loss(labels, predictions, **arguments),
+                *loss(columns, rows, **arguments),
+                *loss(np.asfortranarray(columns).T, np.asfortranarray(rows).T, axis=0, **arguments),
+                loss(columns[:1], rows[:1], reduction="sum", **arguments),
+            ]
+            if y == 1:
+                results += [loss(at, predictions, **arguments), *loss([at] * 3, rows, **arguments)]
+                results += list(loss([at] * 3, np.ascontiguousarray(rows.T), axis=0, **arguments))
+            for got in results:
+                assert got.dtype == dtype
+                assert_edge(got, want, exact, where)
+
+
+@both_types
+def test_losses_far_from_certain(dtype: Float) -> None:
+    # Clamps and clips give 100, 16.1, 34.5 or 18.0.
+    assert float(kb.binary_cross_entropy(1, dtype(1e-30))) == pytest.approx(69.07755278982137, rel=1e-7)
+    assert float(kb.categorical_cross_entropy(0, np.array([1e-30, 1], dtype))) == pytest.approx(
+        69.07755278982137, rel=1e-7
+    )
+
+
+@both_types
+def test_losses_of_no_classes_and_no_rows(dtype: Float) -> None:
+    loss = kb.categorical_cross_entropy
+    np.testing.assert_array_equal(
+        loss(np.empty((3, 0), dtype), np.empty((3, 0), dtype)), np.zeros(3, dtype), strict=True
+    )
+    assert loss(np.empty(0, np.intp), np.empty((0, 3), dtype)).shape == (0,)
+    assert same(loss(np.empty(0, np.intp), np.empty((0, 3), dtype), reduction="sum"), 0.0)
+    assert same(kb.binary_cross_entropy(np.empty(0, dtype), np.empty(0, dtype), reduction="sum"), 0.0)
+    with pytest.raises(IndexError, match="out of range for 0 classes"):
+        loss(np.zeros(3, np.intp), np.empty((3, 0), dtype))
+
+
+# Numbers that are not floats
+
+# Of two arrays of one shape, what a function of some kind takes.
+ARGUMENTS: dict[str, Callable[[Any, Any], list[Any]]] = {
+    "map1": lambda p, q: [p],
+    "sum1": lambda p, q: [p],
+    "rowmap": lambda p, q: [p],
+    "sum2": lambda p, q: [p, q],
+    "binary": lambda p, q: [p, q],
+    "categorical": lambda p, q: [np.broadcast_to(p, q.shape), q],
+    "tokens": lambda p, q: [q, np.zeros(q.shape[:-1], np.int8)],
+}
+
+
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64, np.uint64])
-@pytest.mark.parametrize("measure", INPUTS)
-def test_integers_are_computed_in_float64(measure: str, dtype: Any) -> None:
+@pytest.mark.parametrize("function", KINDS)
+def test_integers_are_computed_in_float64(function: str, dtype: Any) -> None:
     p, q = np.array([[1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], dtype)
-    inputs = (p, q)[: INPUTS[measure]]
-    got = getattr(kb, measure)(*inputs)
+    compute, arguments = getattr(kb, function), ARGUMENTS[KINDS[function]]
+    got = compute(*arguments(p, q))
     assert got.dtype == np.float64
-    np.testing.assert_array_equal(got, getattr(kb, measure)(*(x.astype(np.float64) for x in inputs)))
+    np.testing.assert_array_equal(got, compute(*arguments(p.astype(np.float64), q.astype(np.float64))))
 
 
 # What a call leaves behind
 
-NASTY = [0.0, -0.0, 1.0, 0.5, 1e-45, 1e-38, 3e38, 0.1, INF, -INF, NAN, -1.0]
+NASTY = [0.0, -0.0, 1.0, 0.5, 1e-45, 1e-38, 3e38, 0.1, INF, -INF, NAN, -1.0, -745.0]
 
 
-def nasty(measure: str, dtype: Float) -> list[list[Array]]:
+def nasty(function: str, dtype: Float) -> list[list[Array]]:
     """Arguments of every layout that meet every pair of nasty numbers."""
     with np.errstate(all="ignore"):
         grid = np.array(NASTY, dtype)
     p, q = (x.copy() for x in np.meshgrid(grid, grid))
     pairs = [(p, q), (p.T, q.T), (p[::-2, ::3], q[::-2, ::3]), (p, p), (p[0], q), (p[:, 5:6], q[:, 5:6])]
-    return [list(pair[: INPUTS[measure]]) for pair in pairs]
+    return [list(ARGUMENTS[KINDS[function]](*pair)) for pair in pairs]
 
 
 @both_types
-@pytest.mark.parametrize("measure", INPUTS)
-def test_inputs_are_never_modified(measure: str, dtype: Float) -> None:
-    for inputs in nasty(measure, dtype):
+@pytest.mark.parametrize("function", KINDS)
+def test_inputs_are_never_modified(function: str, dtype: Float) -> None:
+    for inputs in nasty(function, dtype):
         before = [x.tobytes() for x in inputs]
-        getattr(kb, measure)(*inputs)
+        getattr(kb, function)(*inputs)
         assert [x.tobytes() for x in inputs] == before
         for x in inputs:
             x.setflags(write=False)
-        getattr(kb, measure)(*inputs)
+        getattr(kb, function)(*inputs)
 
 
 @both_types
-@pytest.mark.parametrize("measure", INPUTS)
-def test_no_floating_point_warnings(measure: str, dtype: Float) -> None:
-    arguments = nasty(measure, dtype)
+@pytest.mark.parametrize("function", KINDS)
+def test_no_floating_point_warnings(function: str, dtype: Float) -> None:
+    arguments = nasty(function, dtype)
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
         for inputs in arguments:
-            getattr(kb, measure)(*inputs)
-            getattr(kb, measure)(*(x[0, 0] if x.ndim == 2 else x[0] for x in inputs))
+            getattr(kb, function)(*inputs)
+            getattr(kb, function)(*(x[0] for x in inputs))
+            if KINDS[function] not in ("categorical", "tokens"):
+                getattr(kb, function)(*(x[0, 0] if x.ndim == 2 else x[0] for x in inputs))
 
 
 # The caller's floating-point mode
@@ -336,37 +537,52 @@ if platform.machine() in ("x86_64", "AMD64"):
         finally:
             LOAD(ctypes.byref(ctypes.c_uint32(former)))
 
-    def subnormal_arguments(count: int, dtype: Float) -> dict[str, list[Any]]:
-        """One for every way through the core: plain rows, gathered ones, rows or blocks shared by threads."""
+    def subnormal_arguments(function: str, dtype: Float) -> dict[str, list[Any]]:
+        """One for every way through the core: plain rows, gathered ones, rows or blocks shared by threads.
+
+        Probabilities and labels are subnormal; of logits, the probabilities that they make.
+        """
         rng = np.random.default_rng(41)
+        info = np.finfo(dtype)
+        kind = KINDS[function]
 
         def numbers(shape: tuple[int, ...]) -> list[Array]:
-            words = rng.integers(1, 1 << np.finfo(dtype).nmant, (count, *shape))
-            return list(words.astype(np.uint32 if dtype is np.float32 else np.uint64).view(dtype))
+            words = rng.integers(1, 1 << info.nmant, (2, *shape))
+            subnormal = words.astype(np.uint32 if dtype is np.float32 else np.uint64).view(dtype)
+            low, high = np.log(float(info.smallest_subnormal)), np.log(float(info.tiny))
+            logits = np.where(rng.random((2, *shape)) < 0.5, 0, rng.uniform(low, high, (2, *shape))).astype(dtype)
+            first = logits if function in OF_LOGITS and kind not in ("binary", "categorical") else subnormal
+            second = logits if function in OF_LOGITS else subnormal
+            return [first[0], second[1]]
 
-        return {
-            "scalar": [x[0] for x in numbers((1,))],
+        arguments = {
             "list": [x.tolist() for x in numbers((5,))],
             "row": numbers((21,)),
             "columns": [x.T for x in numbers((7, 30))],
             "swapped bytes": [x.astype(x.dtype.newbyteorder()) for x in numbers((30,))],
-            "array and number": [*numbers((9,))[:1], *(x[0] for x in numbers((1,))[1:])],
             "many rows": numbers((5000, 40)),
             "long row": numbers((300_000,)),
             "long columns": [x.T for x in numbers((200_000, 2))],
         }
+        if kind not in ("categorical", "tokens"):
+            arguments["scalar"] = [x[0] for x in numbers((1,))]
+            arguments["array and number"] = [numbers((9,))[0], numbers((1,))[1][0]]
+        arguments = {name: ARGUMENTS[kind](*(np.asarray(x) for x in pair)) for name, pair in arguments.items()}
+        arguments["list"] = [x.tolist() for x in arguments["list"]]
+        return arguments
 
     @both_types
     @pytest.mark.parametrize("bits", MODES.values(), ids=list(MODES))
-    @pytest.mark.parametrize("measure", INPUTS)
-    def test_the_callers_floating_point_mode(measure: str, bits: int, dtype: Float) -> None:
+    @pytest.mark.parametrize("function", KINDS)
+    def test_the_callers_floating_point_mode(function: str, bits: int, dtype: Float) -> None:
         """Subnormal numbers count in any mode, which is the caller's again after the call.
 
         A thread of its own gets OpenMP workers of its own, which inherit the mode that it has when they start.
         """
-        compute: Callable[..., Any] = getattr(kb, measure)
-        arguments = subnormal_arguments(INPUTS[measure], dtype)
-        want = {name: compute(*inputs, base=3.7) for name, inputs in arguments.items()}
+        compute: Callable[..., Any] = getattr(kb, function)
+        arguments = subnormal_arguments(function, dtype)
+        options = {"base": 3.7} if "base" in inspect.signature(compute).parameters else {}
+        want = {name: compute(*inputs, **options) for name, inputs in arguments.items()}
         least = np.array([LEAST[np.float64]])
         got, modes, product = {}, [], np.ones(1)
 
@@ -374,7 +590,7 @@ if platform.machine() in ("x86_64", "AMD64"):
             with floating_point_mode(bits):
                 np.multiply(least, 1.0, out=product)
                 for name, inputs in arguments.items():
-                    got[name] = compute(*inputs, base=3.7)
+                    got[name] = compute(*inputs, **options)
                     modes.append(mode())
 
         thread = threading.Thread(target=run)
@@ -388,12 +604,12 @@ if platform.machine() in ("x86_64", "AMD64"):
     if kb.runtime.info()["openmp"] == "libgomp":
 
         @both_types
-        @pytest.mark.parametrize("measure", INPUTS)
-        def test_the_mode_of_workers_that_others_left(measure: str, dtype: Float) -> None:
+        @pytest.mark.parametrize("function", KINDS)
+        def test_the_mode_of_workers_that_others_left(function: str, dtype: Float) -> None:
             """Another library may have set the mode of the OpenMP workers that this thread shares with it."""
             run_in_every_worker = ctypes.CDLL("libgomp.so.1").GOMP_parallel
-            compute: Callable[..., Any] = getattr(kb, measure)
-            arguments = subnormal_arguments(INPUTS[measure], dtype)
+            compute: Callable[..., Any] = getattr(kb, function)
+            arguments = subnormal_arguments(function, dtype)
             want = {name: compute(*inputs) for name, inputs in arguments.items()}
             got = {}
 

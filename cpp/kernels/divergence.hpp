@@ -7,7 +7,7 @@
 /// row NaN.
 
 struct KlDivergence : PlainSum {
-  static constexpr int inputs = 2;
+  static constexpr int inputs = 2, logits_from = 2;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
@@ -22,13 +22,44 @@ struct KlDivergence : PlainSum {
   }
 };
 
-/// With a = max(p, q), b = min(p, q) and x = (a-b)/(a+b), a term is (a+b)/4 times
-///
-///     g(x) = (1+x) log(1+x) + (1-x) log(1-x) = x^2 + x^4 J(x^2) >= 0.
+/// g(x) = (1+x) log(1+x) + (1-x) log(1-x) = x^2 + x^4 J(x^2) >= 0 of x = (a-b)/(a+b): what two masses a >= b add to the
+/// divergence is (a+b)/4 g(x). `w` is a + b, `d` a - b and `twice_b` 2b, all by the same factor.
 ///
 /// The series serves up to x = 1/3; beyond, the logarithms cancel to a sixth at most, which their low parts make good.
+struct Jensen {
+  template <class Digits, class V, class D, class B>
+  KULLBACK_INLINE static PairOf<Digits, V> of(PairOf<Digits, V> w, D d, B twice_b) {
+    const auto x = quotient<Digits>(d, w);
+    const auto z = two_product<Digits>(x.hi, x.hi);
+    const auto z_lo = fma(x.hi + x.hi, x.lo, z.lo);
+    const V z_tail = z.hi * z.hi * polynomial(PolynomialsOf<Digits, double>::jensen_tail, z.hi);
+
+    // 1 - x = 2b/(a+b), which keeps its digits where b is far smaller than a.
+    auto above = fast_two_sum<Digits>(broadcast_like<V>(1.0), x.hi);
+    above.lo = above.lo + x.lo;
+    const auto upper_term = x_log_x<Digits>(above);
+    const auto lower_term = x_log_x<Digits>(quotient<Digits>(twice_b, w));
+    const auto far = two_sum<Digits>(upper_term.hi, lower_term.hi);
+    const auto far_lo = far.lo + (upper_term.lo + lower_term.lo);
+
+    const auto is_far = x.hi > 1.0 / 3;
+    const auto g = fast_two_sum<Digits>(select(is_far, far.hi, z.hi), select(is_far, 0, z_tail));
+    return {g.hi, g.lo + select(is_far, far_lo, z_lo)};
+  }
+
+ private:
+  /// x log x of x >= 0.
+  template <class Digits, class V, class Low>
+  KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x) {
+    const auto log_x = log_of_positive<Digits>(x.hi);
+    // (x + lo) log(x + lo) = x log x + lo (1 + log x) + ...
+    const auto y = two_product<Digits>(x.hi, log_x.hi);
+    return {y.hi, y.lo + fma(x.hi, log_x.lo, fma(x.lo, log_x.hi, x.lo))};
+  }
+};
+
 struct JsDivergence : PlainSum {
-  static constexpr int inputs = 2;
+  static constexpr int inputs = 2, logits_from = 2;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
@@ -38,30 +69,12 @@ struct JsDivergence : PlainSum {
     const V unit = middle_range(a);
     auto w = fast_two_sum<Digits>(a * unit, b * unit);
     w.hi = select(w.hi == 0, 1, w.hi);
-    const auto d = fast_two_sum<Digits>(a * unit, -(b * unit));
-    const auto x = quotient<Digits>(d, w);
-
-    const auto z = two_product<Digits>(x.hi, x.hi);
-    const auto z_lo = fma(x.hi + x.hi, x.lo, z.lo);
-    const V z_tail = z.hi * z.hi * polynomial(PolynomialsOf<Digits, double>::jensen_tail, z.hi);
-
-    // 1 - x = 2b/(a+b), which keeps its digits where b is far smaller than a.
-    auto above = fast_two_sum<Digits>(broadcast_like<V>(1.0), x.hi);
-    above.lo = above.lo + x.lo;
-    const auto upper_term = x_log_x<Digits>(above);
-    const auto lower_term = x_log_x<Digits>(quotient<Digits>(2 * (b * unit), w));
-    const auto far = two_sum<Digits>(upper_term.hi, lower_term.hi);
-    const auto far_lo = far.lo + (upper_term.lo + lower_term.lo);
-
-    const auto is_far = x.hi > 1.0 / 3;
-    auto g = fast_two_sum<Digits>(select(is_far, far.hi, z.hi), select(is_far, 0, z_tail));
-    const auto g_lo = g.lo + select(is_far, far_lo, z_lo);
+    auto g = Jensen::of<Digits, V>(w, fast_two_sum<Digits>(a * unit, -(b * unit)), 2 * (b * unit));
     // Infinite mass is infinitely far from finite mass, and nowhere from infinite mass.
     g.hi = select(a == infinity, 1, g.hi);
     g.hi = select(b == infinity, nan, g.hi);
     sum.require((p >= 0) & (q >= 0));
-    const PairOf<Digits, V> quarter{0.25 * g.hi, 0.25 * g_lo};
-    sum.add_products(quarter, a, b);
+    sum.add_products(PairOf<Digits, V>{0.25 * g.hi, 0.25 * g.lo}, a, b);
   }
 
  private:
@@ -72,14 +85,5 @@ struct JsDivergence : PlainSum {
     constexpr double low = from_exponent<double>(-edge), high = from_exponent<double>(edge);
     constexpr double up = from_exponent<double>(edge + Real<double>::mantissa_bits);
     return select(a < low, up, select(a > high, low, broadcast_like<V>(1.0)));
-  }
-
-  /// x log x of x >= 0.
-  template <class Digits, class V, class Low>
-  KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x) {
-    const auto log_x = log_of_positive<Digits>(x.hi);
-    // (x + lo) log(x + lo) = x log x + lo (1 + log x) + ...
-    const auto product = two_product<Digits>(x.hi, log_x.hi);
-    return {product.hi, product.lo + fma(x.hi, log_x.lo, fma(x.lo, log_x.hi, x.lo))};
   }
 };

@@ -9,39 +9,34 @@
 /// sums. A negative or NaN input makes its row NaN.
 
 struct SelfInformation {
-  template <class T, int B>
-  KULLBACK_INLINE static Simd<T, B> of(Simd<T, B> p, Unit<T> unit) {
-    const auto log_p = log_pair(p);
-    return scaled(Pair<Simd<T, B>>{-log_p.hi, -log_p.lo}, unit);
+  static constexpr int inputs = 1;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting&, double one, V p) {
+    const auto log_p = log_pair<Digits>(p);
+    return times(log_p, -one);
   }
 };
 
 struct BinaryEntropy {
-  template <class T, int B>
-  KULLBACK_INLINE static Simd<T, B> of(Simd<T, B> p, Unit<T> unit) {
+  static constexpr int inputs = 1;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting&, double one, V p) {
     // By symmetry for the smaller of p and 1 - p, which is exact; then -b log b is the larger term.
-    const auto q = 1 - p;
-    const auto b = select(p > T{1} / 2, q, p);
-    const auto c = fast_two_sum(broadcast<T, B>(T{1}), -b);
-    const auto log_b = log_of_positive(b);
-    const auto log_c = log1p_of_finite(-b);
-    // Magnified, products near the smallest subnormal keep their digits.
-    constexpr int shift = Real<T>::exponent_bias / 2;
-    constexpr T large = from_exponent<T>(shift), small = from_exponent<T>(-shift);
-    const auto tiny = b < small;
-    const auto lens = select(tiny, large, T{1});
-    const auto b_term = two_product(b * lens, log_b.hi);
-    const auto c_term = two_product(c.hi, log_c.hi * lens);
-    const auto sum = fast_two_sum(b_term.hi, c_term.hi);
-    const auto low = fma(b * lens, log_b.lo, b_term.lo) + fma(c.hi, log_c.lo * lens, fma(c.lo, log_c.hi, c_term.lo));
-    const auto inside = (p >= 0) & (q >= 0);
-    const Pair<Simd<T, B>> entropy{select(inside, -sum.hi, Constants<T>::nan), -(sum.lo + low)};
-    return scaled(entropy, unit) * select(tiny, small, T{1});
+    const V q = 1 - p;
+    const V b = select(p > 0.5, q, p);
+    const auto c = two_sum<Digits>(broadcast_like<V>(1.0), -b);
+    const auto b_term = product(exactly<Digits>(b * one), log_of_positive<Digits>(b));
+    const auto c_term = product(times(c, one), log1p_of_finite<Digits>(-b));
+    auto sum = -sum_of(b_term, c_term);
+    sum.hi = select((p >= 0) & (q >= 0), sum.hi, Constants<double>::nan);
+    return sum;
   }
 };
 
 struct Entropy : NegatedSum {
-  static constexpr int inputs = 1;
+  static constexpr int inputs = 1, logits_from = 1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p) {
@@ -50,17 +45,22 @@ struct Entropy : NegatedSum {
   }
 };
 
+/// log q of q >= 0, but finite where that would be multiplied by an absent mass.
+template <class Digits, class M, class V>
+KULLBACK_INLINE PairOf<Digits, V> log_where(M present, V q) {
+  constexpr double infinity = Constants<double>::infinity;
+  auto log_q = log_of_positive<Digits>(q);
+  log_q.hi = select(present & (q == 0), -infinity, log_q.hi);
+  log_q.hi = select(present & (q == infinity), infinity, log_q.hi);
+  return log_q;
+}
+
 struct CrossEntropy : NegatedSum {
-  static constexpr int inputs = 2;
+  static constexpr int inputs = 2, logits_from = 2;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V p, V q) {
-    constexpr double infinity = Constants<double>::infinity;
-    auto log_q = log_of_positive<typename Sum::Digits>(q);
-    const auto present = p > 0;
-    log_q.hi = select(present & (q == 0), -infinity, log_q.hi);
-    log_q.hi = select(present & (q == infinity), infinity, log_q.hi);
     sum.require((p >= 0) & (q >= 0));
-    sum.add_products(log_q, p);
+    sum.add_products(log_where<typename Sum::Digits>(p > 0, q), p);
   }
 };

@@ -1,314 +1,584 @@
 /// The loops: over packs of a block, over rows of a batch; and the order of every sum.
 ///
-/// Rows are summed in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree, lane j
-/// and lane j + half, again and again. Blocks are added in order. Nothing else decides the bits of a result.
+/// All data are worked on in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree,
+/// lane j and lane j + half, again and again. Blocks are merged in order. Nothing else decides the bits of a result.
 ///
-/// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a row is rounded once,
-/// when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
-/// float64 products and sums carry their rounding errors along (TwoProduct, TwoSum), so a row is rounded once, too.
+/// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a result is rounded
+/// once, when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
+/// float64 products and sums carry their rounding errors along (TwoProduct, TwoSum), so a result is rounded once, too.
+///
+/// An operation on rows is a struct with
+///
+///     inputs        how many arrays it takes,
+///     logits_from   the first of them that holds logits (inputs where none does),
+///     sums          how many sums it makes of a row,
+///     reads         Reads::plain: add(sum, inputs...)
+///                   Reads::maxima: add(sum, maxima, inputs...), once the largest of each of its logits is known; the
+///                   first sums are those of exp(z - max z), one for each input of logits, without the largest
+///                   Reads::normalizers: add(sum, normalizers, inputs...), once log sum exp is known as well
+///     merge, finish of states, see RowKernel.
 
-constexpr double magnification = 0x1p600;
+enum class Reads { plain, maxima, normalizers };
 
-/// Notes lanes that hold what no measure allows.
-template <int Width>
-struct Validity {
-  Mask<double, Width> valid = broadcast<double, Width>(0.0) == broadcast<double, Width>(0.0);
+template <class V>
+KULLBACK_INLINE V as_lanes(double x) {
+  return broadcast_like<V>(x);
+}
+template <class V>
+KULLBACK_INLINE V as_lanes(V x) {
+  return x;
+}
 
-  /// The row is NaN unless `condition` holds in every lane.
-  template <int B>
-  KULLBACK_INLINE void require(Mask<double, B> condition) {
-    if constexpr (B > Width) {
-      require(condition.lower & condition.upper);
+// What an operation knows of its logits -------------------------------------------------------------------------------
+
+/// The largest logits of a row (N are numbers) or of columns (lanes). One of them, the first, is left out of sums:
+/// those that a confident prediction is made of would drown beside its 1.
+template <class N, class Left>
+struct Maxima {
+  N value[RowStates::max_maxima];
+  Left left_out[RowStates::max_maxima];
+
+  /// z - max z.
+  template <class Digits, class V>
+  KULLBACK_INLINE PairOf<Digits, V> gap(V z, int i = 0) const {
+    // 0 where max z is infinite as well.
+    return zero_where(left_out[i], two_sum<Digits>(z, -as_lanes<V>(value[i])));
+  }
+
+  template <class V, class Low>
+  KULLBACK_INLINE Pair<V, Low> leave_out(Pair<V, Low> term, int i = 0) const {
+    return zero_where(left_out[i], term);
+  }
+};
+
+/// The largest logits and, of each input, log sum exp(z - max z).
+template <class N>
+struct Normalizers {
+  N max[RowStates::max_maxima], hi[RowStates::max_maxima], lo[RowStates::max_maxima];
+
+  template <class Digits, class V>
+  KULLBACK_INLINE PairOf<Digits, V> gap(V z, int i = 0) const {
+    const V largest = as_lanes<V>(max[i]);
+    return zero_where(z == largest, two_sum<Digits>(z, -largest));
+  }
+
+  template <class Digits, class V>
+  KULLBACK_INLINE PairOf<Digits, V> log_sum(int i = 0) const {
+    if constexpr (same<Digits, Spare>) {
+      return {as_lanes<V>(hi[i]), {}};
     } else {
-      valid = valid & condition;
+      return {as_lanes<V>(hi[i]), as_lanes<V>(lo[i])};
     }
   }
 };
 
-/// The sum of a block's terms, in lanes of Width bytes in all.
-template <class T, int Width = pack_bytes>
-struct Sum;
-
-template <int Width>
-struct Sum<float, Width> : Validity<Width> {
-  using Digits = Spare;
-
-  Simd<double, Width> lanes;
-
-  KULLBACK_INLINE explicit Sum(bool /*magnified: float64 products of float32 never drown*/)
-      : lanes(broadcast<double, Width>(0.0)) {}
-
-  /// Adds factor times each weight, pack after pack. To be called once for an element: the products of a second call
-  /// would follow those of a whole group, and so in an order that depends on the target.
-  template <int B, class... V>
-  KULLBACK_INLINE void add_products(Pair<Simd<double, B>, Nothing> factor, V... weights) {
-    if constexpr (B > Width) {
-      add_products(lower(factor), lower(weights)...);
-      add_products(upper(factor), upper(weights)...);
-    } else {
-      ((lanes = fma(weights, factor.hi, lanes)), ...);
-    }
-  }
-
-  KULLBACK_INLINE Partial total() const {
-    if (!all(this->valid)) return {Constants<double>::nan, 0.0};
-    const auto by4 = lower(lanes) + upper(lanes);
-    const auto by2 = lower(by4) + upper(by4);
-    return {by2.v[0] + by2.v[1], 0.0};
-  }
-
-  /// Adds another sum lane by lane, as total() adds the lanes of one.
-  KULLBACK_INLINE void merge(const Sum& other) {
-    lanes = lanes + other.lanes;
-    this->valid = this->valid & other.valid;
-  }
-
-  /// The sum in each lane.
-  KULLBACK_INLINE Pair<Simd<double, Width>> by_lane() const {
-    return {select(this->valid, lanes, Constants<double>::nan), broadcast<double, Width>(0.0)};
-  }
+/// Nothing is known of probabilities.
+struct PlainRow {
+  template <class T>
+  KULLBACK_INLINE PlainRow(const T* const*, std::size_t, const RowStates*, std::size_t) {}
+  KULLBACK_INLINE bool within(std::size_t, std::size_t) const { return false; }
+  KULLBACK_INLINE Nothing group() const { return {}; }
+  KULLBACK_INLINE Nothing pack(std::size_t) const { return {}; }
+  KULLBACK_INLINE void store(RowStates&, std::size_t) const {}
 };
 
-template <int Width>
-struct Sum<double, Width> : Validity<Width> {
-  using Digits = Working;
+template <class T, int B>
+KULLBACK_INLINE Pack<T> largest_pack(Simd<T, B> a) {
+  if constexpr (B == pack_bytes) {
+    return a;
+  } else {
+    return largest_pack(max(a.lower, a.upper));
+  }
+}
 
-  Simd<double, Width> hi, lo;
-  double scale;
+/// The largest element, -inf for none; any number where there is a NaN.
+template <class T>
+KULLBACK_INLINE T largest(const T* z, std::size_t n) {
+  constexpr std::size_t lanes = Pack<T>::size, group = Group<T>::size;
+  constexpr T least = -Constants<T>::infinity;
+  auto best = broadcast<T, pack_bytes>(least);
+  std::size_t i = 0;
+  if (n >= group && group > lanes) {
+    auto wide = load<T, Group<T>::bytes>(z);
+    for (i = group; i + group <= n; i += group) wide = max(load<T, Group<T>::bytes>(z + i), wide);
+    best = largest_pack(wide);
+  }
+  for (; i + lanes <= n; i += lanes) best = max(load(z + i), best);
+  if (i < n) best = max(partial_load(z + i, n - i, least), best);
+  return largest_lane(best);
+}
 
-  KULLBACK_INLINE explicit Sum(bool magnified)
-      : hi(broadcast<double, Width>(0.0)), lo(broadcast<double, Width>(0.0)), scale(magnified ? magnification : 1.0) {}
+/// Where the first element that equals x is; n for none.
+template <class T>
+KULLBACK_INLINE std::size_t find(const T* z, std::size_t n, T x) {
+  constexpr std::size_t lanes = Pack<T>::size;
+  for (std::size_t i = 0; i < n; i += lanes) {
+    const auto pack = i + lanes <= n ? load(z + i) : partial_load(z + i, n - i, Constants<T>::nan);
+    const std::uint64_t equal = to_word(pack == x);
+    if (equal != 0) return i + static_cast<std::size_t>(__builtin_ctzll(equal));
+  }
+  return n;
+}
 
-  template <int B, class... V>
-  KULLBACK_INLINE void add_products(Pair<Simd<double, B>> factor, V... weights) {
-    if constexpr (B > Width) {
-      add_products(lower(factor), lower(weights)...);
-      add_products(upper(factor), upper(weights)...);
-    } else {
-      (add_product(factor, weights * scale), ...);
+/// The maxima of the logits among a row's inputs, First and those after it.
+template <int First, int Inputs>
+struct SearchedRow {
+  static constexpr int count = Inputs - First;
+  double value[count];
+  std::size_t at[count];
+
+  template <class T>
+  KULLBACK_INLINE SearchedRow(const T* const* in, std::size_t n, const RowStates*, std::size_t) {
+    for (int k = 0; k < count; ++k) {
+      const T most = largest(in[First + k], n);
+      value[k] = double{most};
+      at[k] = find(in[First + k], n, most);
     }
   }
 
-  KULLBACK_INLINE Partial total() const {
-    if (!all(this->valid)) return {Constants<double>::nan, 0.0};
-    return fold(hi, lo);
+  /// Whether an element that is left out is among [i, i + length).
+  KULLBACK_INLINE bool within(std::size_t i, std::size_t length) const {
+    bool is = false;
+    for (int k = 0; k < count; ++k) is = is || at[k] - i < length;
+    return is;
   }
 
-  KULLBACK_INLINE void merge(const Sum& other) {
-    const auto sum = two_sum(hi, other.hi);
-    hi = sum.hi;
-    lo = (lo + other.lo) + sum.lo;
-    this->valid = this->valid & other.valid;
+  KULLBACK_INLINE auto group() const {
+    Maxima<double, Nothing> maxima{};
+    for (int k = 0; k < count; ++k) maxima.value[k] = subtrahend(k);
+    return maxima;
   }
 
-  KULLBACK_INLINE Pair<Simd<double, Width>> by_lane() const {
-    return {select(this->valid, hi, Constants<double>::nan), lo};
+  KULLBACK_INLINE auto pack(std::size_t i) const {
+    Maxima<double, Mask<double>> maxima;
+    for (int k = 0; k < count; ++k) {
+      maxima.value[k] = subtrahend(k);
+      maxima.left_out[k] = lane_numbers<double>() == static_cast<double>(static_cast<std::ptrdiff_t>(at[k] - i));
+    }
+    return maxima;
+  }
+
+  KULLBACK_INLINE void store(RowStates& states, std::size_t row) const {
+    for (int k = 0; k < count; ++k) states.max[k][row] = value[k];
   }
 
  private:
-  KULLBACK_INLINE void add_product(Pair<Simd<double, Width>> factor, Simd<double, Width> weight) {
-    const auto product = two_product(weight, factor.hi);
-    const auto sum = two_sum(hi, product.hi);
-    hi = sum.hi;
-    lo = lo + (sum.lo + fma(weight, factor.lo, product.lo));
-  }
-
-  template <int B>
-  KULLBACK_INLINE static Partial fold(Simd<double, B> hi, Simd<double, B> lo) {
-    const auto sum = two_sum(lower(hi), upper(hi));
-    const auto rest = (lower(lo) + upper(lo)) + sum.lo;
-    if constexpr (B / 2 == sizeof(double)) {
-      return {sum.hi.v[0], rest.v[0]};
-    } else {
-      return fold(sum.hi, rest);
-    }
-  }
+  // Of -inf nothing can be subtracted: rows of them alone are told by their maximum.
+  KULLBACK_INLINE double subtrahend(int k) const { return value[k] == -Constants<double>::infinity ? 0 : value[k]; }
 };
 
-/// B bytes of float64 lanes from memory.
-template <int B>
-KULLBACK_INLINE Simd<double, B> load_wide(const double* from) {
-  return load<double, B>(from);
-}
-template <int B>
-KULLBACK_INLINE Simd<double, B> load_wide(const float* from) {
-  return widen(load<float, B / 2>(from));
+struct NormalizedRow {
+  Normalizers<double> normalizers;
+
+  template <class T>
+  KULLBACK_INLINE NormalizedRow(const T* const*, std::size_t, const RowStates* states, std::size_t row) {
+    for (int k = 0; k < RowStates::max_maxima; ++k) {
+      normalizers.max[k] = states->max[k][row];
+      normalizers.hi[k] = states->hi[k][row];
+      normalizers.lo[k] = states->lo[k][row];
+    }
+  }
+  KULLBACK_INLINE bool within(std::size_t, std::size_t) const { return false; }
+  KULLBACK_INLINE const Normalizers<double>& group() const { return normalizers; }
+  KULLBACK_INLINE const Normalizers<double>& pack(std::size_t) const { return normalizers; }
+  KULLBACK_INLINE void store(RowStates&, std::size_t) const {}
+};
+
+template <class Op, Reads reads>
+struct KnownOfRow {
+  using Type = PlainRow;
+};
+template <class Op>
+struct KnownOfRow<Op, Reads::maxima> {
+  using Type = SearchedRow<Op::logits_from, Op::inputs>;
+};
+template <class Op>
+struct KnownOfRow<Op, Reads::normalizers> {
+  using Type = NormalizedRow;
+};
+
+// Rows --------------------------------------------------------------------------------------------------------------
+
+/// Calls f with what `load` gives for each of Count inputs.
+template <int Count, class Load, class F>
+KULLBACK_INLINE auto with_inputs(Load load, F f) {
+  static_assert(1 <= Count && Count <= 4);
+  if constexpr (Count == 1) return f(load(0));
+  if constexpr (Count == 2) return f(load(0), load(1));
+  if constexpr (Count == 3) return f(load(0), load(1), load(2));
+  if constexpr (Count == 4) return f(load(0), load(1), load(2), load(3));
 }
 
-/// The first count lanes of a pack, all of them at most; the lanes past the end hold zeros, which add 0 to every
-/// measure.
-KULLBACK_INLINE Pack<double> load_wide(const double* from, std::size_t count) {
-  return count >= Pack<double>::size ? load(from) : partial_load(from, count, 0.0);
-}
-KULLBACK_INLINE Pack<double> load_wide(const float* from, std::size_t count) {
-  return count >= Pack<double>::size ? load_wide<pack_bytes>(from) : widen(lower(partial_load(from, count, 0.0F)));
-}
-
-template <class Op, class Sum, class T>
-KULLBACK_INLINE void add_group(Sum& sum, const T* const* in, std::size_t i) {
-  constexpr int bytes = Group<double>::bytes;
-  if constexpr (Op::inputs == 1) {
-    Op::add(sum, load_wide<bytes>(in[0] + i));
+template <class Op, class Sum, class Known, class... V>
+KULLBACK_INLINE void add_to(Sum& sum, const Known& known, V... inputs) {
+  if constexpr (Op::reads == Reads::plain) {
+    Op::add(sum, inputs...);
   } else {
-    Op::add(sum, load_wide<bytes>(in[0] + i), load_wide<bytes>(in[1] + i));
+    Op::add(sum, known, inputs...);
   }
 }
 
-template <class Op, class Sum, class T>
-KULLBACK_INLINE void add_pack(Sum& sum, const T* const* in, std::size_t i, std::size_t count) {
-  if constexpr (Op::inputs == 1) {
-    Op::add(sum, load_wide(in[0] + i, count));
-  } else {
-    Op::add(sum, load_wide(in[0] + i, count), load_wide(in[1] + i, count));
+template <class Op, class Sum, class Known, class T>
+KULLBACK_INLINE void add_group(Sum& sum, const Known& known, const T* const* in, std::size_t i) {
+  with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load_wide<Group<double>::bytes>(in[k] + i); },
+                          [&](auto... inputs) KULLBACK_INLINE_LAMBDA { add_to<Op>(sum, known, inputs...); });
+}
+
+/// The lanes past the end hold what adds 0 to every sum: no probability, an impossible class.
+template <class Op, class Sum, class Known, class T>
+KULLBACK_INLINE void add_pack(Sum& sum, const Known& known, const T* const* in, std::size_t i, std::size_t count) {
+  with_inputs<Op::inputs>(
+      [=](int k) KULLBACK_INLINE_LAMBDA {
+        return load_wide(in[k] + i, count, k < Op::logits_from ? T{0} : -Constants<T>::infinity);
+      },
+      [&](auto... inputs) KULLBACK_INLINE_LAMBDA { add_to<Op>(sum, known, inputs...); });
+}
+
+/// Of an empty row the largest element is left out as well.
+template <class Op>
+KULLBACK_INLINE void note_empty(RowStates& states, std::size_t row) {
+  if constexpr (Op::reads == Reads::maxima) {
+    for (int k = 0; k < Op::inputs - Op::logits_from; ++k) states.hi[k][row] = -1;
   }
 }
 
 template <class Op, class T>
-KULLBACK_INLINE Partial sum_block(const T* const* in, std::size_t n, bool magnified) {
+KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
+                              RowStates& states, std::size_t row) {
   constexpr std::size_t lanes = Pack<double>::size, group = Group<double>::size;
-  Sum<T> sum(magnified);
+  const typename KnownOfRow<Op, Op::reads>::Type known(in, n, normalizers, row);
+  Sum<T, pack_bytes, Op::sums> sum(setting);
   std::size_t i = 0;
   if constexpr (group > lanes) {
-    for (; i + group <= n; i += group) add_group<Op>(sum, in, i);
+    for (; i + group <= n; i += group) {
+      if (known.within(i, group)) {
+        for (std::size_t end = i + group, j = i; j < end; j += lanes) {
+          add_pack<Op>(sum, known.pack(j), in, j, lanes);
+        }
+      } else {
+        add_group<Op>(sum, known.group(), in, i);
+      }
+    }
   }
-  for (; i < n; i += lanes) add_pack<Op>(sum, in, i, n - i);
-  return sum.total();
+  for (; i < n; i += lanes) add_pack<Op>(sum, known.pack(i), in, i, n - i);
+  known.store(states, row);
+  for (int k = 0; k < Op::sums; ++k) {
+    const Partial total = sum.total(k);
+    states.hi[k][row] = total.hi;
+    states.lo[k][row] = total.lo;
+  }
+  if (n == 0) note_empty<Op>(states, row);
+}
+
+/// Whether nothing but one mass is asked of float32 logits: then there is a shorter way for most of them. (Divergences
+/// of two rows need more digits, for they may be far smaller than what they are made of.)
+template <class Op, class T>
+constexpr bool has_direct_way = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1 && sizeof(T) == 4;
+
+/// False where the logits are too extreme for it.
+KULLBACK_INLINE bool read_row_directly(const float* z, std::size_t n, RowStates& states, std::size_t row) {
+  const DirectMass mass = direct_mass(z, n);
+  states.max[0][row] = mass.max;
+  states.hi[0][row] = mass.mass;
+  states.lo[0][row] = 0;
+  return mass.fits;
 }
 
 template <class Op, class T>
-Partial block(const T* const* in, std::size_t n, bool magnified) {
-  return sum_block<Op>(in, n, magnified);
+void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
+  const T* in[max_inputs];
+  for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    bool done = false;
+    if constexpr (has_direct_way<Op, T>) done = read_row_directly(in[0], batch.n, states, row);
+    if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
+    for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
+  }
 }
 
-/// Sums `count` columns, as many as Width holds or fewer, from `first` on.
+// Columns -----------------------------------------------------------------------------------------------------------
+
+/// The largest element of each column and where it stands first.
+template <class V>
+struct ColumnMaximum {
+  V value = broadcast_like<V>(-Constants<double>::infinity);
+  V at = broadcast_like<V>(-1.0);
+};
+
+/// Sums `count` columns, as many as a group holds or fewer, from `first` on.
 ///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
 /// so each column's bits are those of a row.
-template <class Op, int Width, class T>
-KULLBACK_INLINE void sum_columns(const ColumnBatch<T>& batch, std::size_t first, std::size_t count) {
-  constexpr std::size_t lanes = Pack<double>::size, width = Simd<double, Width>::size;
-  using ColumnSum = Sum<T, Width>;
-  static_assert(lanes == 8);
-  ColumnSum sums[lanes] = {ColumnSum(false), ColumnSum(false), ColumnSum(false), ColumnSum(false),
-                           ColumnSum(false), ColumnSum(false), ColumnSum(false), ColumnSum(false)};
-  const T* in[max_inputs] = {};
-  for (int i = 0; i < Op::inputs; ++i) in[i] = batch.in[i] + first;
-  for (std::size_t row = 0; row < batch.n; ++row) {
-    if constexpr (width > lanes) {
-      add_group<Op>(sums[row % lanes], in, 0);
-    } else {
-      add_pack<Op>(sums[row % lanes], in, 0, count);
+template <class Op, class T>
+KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states,
+                                  std::size_t first, std::size_t count) {
+  constexpr std::size_t lanes = Pack<double>::size;
+  constexpr int Width = Group<double>::bytes;
+  using V = Group<double>;
+  using ColumnSum = Sum<T, Width, Op::sums>;
+  constexpr int maxima = Op::inputs - Op::logits_from;
+  const auto load_columns = [=](const auto* from) KULLBACK_INLINE_LAMBDA { return load_wide<Width>(from, count, 0); };
+  const auto store_columns = [=](double* to, V x) KULLBACK_INLINE_LAMBDA { store_wide(to + first, x, count); };
+  const auto step = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
+    return batch.in[k] + first + static_cast<std::ptrdiff_t>(row) * batch.step[k];
+  };
+
+  ColumnMaximum<V> most[maxima > 0 ? maxima : 1];
+  V subtrahend[maxima > 0 ? maxima : 1];
+  if constexpr (Op::reads == Reads::maxima) {
+    for (int k = 0; k < maxima; ++k) {
+      for (std::size_t row = 0; row < batch.n; ++row) {
+        const V z = load_columns(step(Op::logits_from + k, row));
+        const auto larger = z > most[k].value;
+        most[k].value = select(larger, z, most[k].value);
+        most[k].at = select(larger, static_cast<double>(row), most[k].at);
+      }
+      subtrahend[k] = zero_where(most[k].value == -Constants<double>::infinity, most[k].value);
+      store_columns(states.max[k], most[k].value);
     }
-    for (int i = 0; i < Op::inputs; ++i) in[i] += batch.step[i];
+  }
+  Normalizers<V> normalizers;
+  if constexpr (Op::reads == Reads::normalizers) {
+    for (int k = 0; k < maxima; ++k) {
+      normalizers.max[k] = load_columns(batch.normalizers->max[k] + first);
+      normalizers.hi[k] = load_columns(batch.normalizers->hi[k] + first);
+      normalizers.lo[k] = load_columns(batch.normalizers->lo[k] + first);
+    }
+  }
+
+  static_assert(lanes == 8);
+  ColumnSum sums[lanes] = {ColumnSum(setting), ColumnSum(setting), ColumnSum(setting), ColumnSum(setting),
+                           ColumnSum(setting), ColumnSum(setting), ColumnSum(setting), ColumnSum(setting)};
+  for (std::size_t row = 0; row < batch.n; ++row) {
+    with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load_columns(step(k, row)); },
+                            [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
+                              if constexpr (Op::reads == Reads::maxima) {
+                                Maxima<V, Mask<double, Width>> known;
+                                for (int k = 0; k < maxima; ++k) {
+                                  known.value[k] = subtrahend[k];
+                                  known.left_out[k] = most[k].at == static_cast<double>(row);
+                                }
+                                add_to<Op>(sums[row % lanes], known, inputs...);
+                              } else {
+                                add_to<Op>(sums[row % lanes], normalizers, inputs...);
+                              }
+                            });
   }
   for (std::size_t half = lanes / 2; half > 0; half /= 2) {
     for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
   }
-  double hi[width], lo[width];
-  store(hi, sums[0].by_lane().hi);
-  store(lo, sums[0].by_lane().lo);
-  for (std::size_t column = 0; column < count; ++column) batch.out[first + column] = {hi[column], lo[column]};
+  for (int k = 0; k < Op::sums; ++k) {
+    store_columns(states.hi[k], sums[0].by_lane(k).hi);
+    store_columns(states.lo[k], sums[0].by_lane(k).lo);
+  }
+  if (batch.n == 0) {
+    for (std::size_t i = 0; i < count; ++i) note_empty<Op>(states, first + i);
+  }
+}
+
+/// Columns from `first` on, count of them, 16 at most.
+template <class Op>
+KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                           std::size_t first, std::size_t count) {
+  double most[Pack<float>::size], mass[Pack<float>::size];
+  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
+  const std::uint64_t fitting = every & direct_masses(batch.in[0] + first, batch.step[0], batch.n, count, most, mass);
+  if (fitting != every) {
+    for (std::size_t done = 0; done < count; done += Group<double>::size) {
+      const std::size_t rest = count - done;
+      read_columns<Op>(batch, setting, states, first + done, rest < Group<double>::size ? rest : Group<double>::size);
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if ((fitting >> i & 1) == 0) continue;
+    states.max[0][first + i] = most[i];
+    states.hi[0][first + i] = mass[i];
+    states.lo[0][first + i] = 0;
+  }
 }
 
 template <class Op, class T>
-void columns(const ColumnBatch<T>& batch) {
-  constexpr std::size_t lanes = Pack<double>::size, group = Group<double>::size;
-  std::size_t first = 0;
-  if constexpr (group > lanes) {
-    for (; first + group <= batch.columns; first += group) {
-      sum_columns<Op, Group<double>::bytes>(batch, first, group);
+void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
+  if constexpr (has_direct_way<Op, T>) {
+    constexpr std::size_t some = Pack<float>::size;
+    for (std::size_t first = 0; first < batch.columns; first += some) {
+      const std::size_t rest = batch.columns - first;
+      read_columns_directly<Op>(batch, setting, states, first, rest < some ? rest : some);
     }
+    return;
   }
-  for (; first < batch.columns; first += lanes) {
-    sum_columns<Op, pack_bytes>(batch, first, batch.columns - first < lanes ? batch.columns - first : lanes);
+  constexpr std::size_t group = Group<double>::size;
+  for (std::size_t first = 0; first < batch.columns; first += group) {
+    const std::size_t rest = batch.columns - first;
+    read_columns<Op>(batch, setting, states, first, rest < group ? rest : group);
   }
 }
 
-KULLBACK_INLINE bool is_finite(double x) { return __builtin_fabs(x) <= 0x1.fffffffffffffp+1023; }
+// States of rows ------------------------------------------------------------------------------------------------------
+
+/// Eight rows' worth of a state, or fewer.
+struct RowLanes {
+  std::size_t first, count;
+
+  KULLBACK_INLINE Pack<double> load(const double* from, double fill = 0) const {
+    return load_wide(from + first, count, fill);
+  }
+  KULLBACK_INLINE Pair<Pack<double>> load(const RowStates& states, int k) const {
+    return {load(states.hi[k]), load(states.lo[k])};
+  }
+  KULLBACK_INLINE void store(double* to, Pack<double> x) const { store_wide(to + first, x, count); }
+  KULLBACK_INLINE void store(RowStates& states, int k, Pair<Pack<double>> x) const {
+    store(states.hi[k], x.hi);
+    store(states.lo[k], x.lo);
+  }
+};
+
+template <class F>
+KULLBACK_INLINE void for_rows(std::size_t rows, F f) {
+  for (std::size_t first = 0; first < rows; first += Pack<double>::size) f(RowLanes{first, rows - first});
+}
+
+template <class Op>
+void merge(RowStates& total, const RowStates& next, std::size_t rows, const Setting& setting) {
+  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::merge(total, next, lanes, setting.one); });
+}
+
+template <class Op>
+void finish(RowStates& states, std::size_t rows, const Setting& setting) {
+  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
+}
+
+/// Adds sum k of the next block.
+KULLBACK_OUT_OF_LINE void merge_sum(RowStates& total, const RowStates& next, RowLanes lanes, int k) {
+  const auto a = lanes.load(total, k), b = lanes.load(next, k);
+  const auto sum = two_sum(a.hi, b.hi);
+  lanes.store(total, k, {sum.hi, (a.lo + b.lo) + sum.lo});
+}
+
+/// Measures whose terms depend on nothing but their elements: one sum, which is the result.
+struct PlainSum {
+  static constexpr Reads reads = Reads::plain;
+  static constexpr int sums = 1;
+
+  KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double /*one*/) {
+    merge_sum(total, next, lanes, 0);
+  }
+  KULLBACK_INLINE static void finish(RowStates&, RowLanes, double /*one*/) {}
+};
+
+struct NegatedSum : PlainSum {
+  KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double /*one*/) {
+    lanes.store(states, 0, -lanes.load(states, 0));
+  }
+};
+
+/// The sum of one input.
+struct Total : PlainSum {
+  static constexpr int inputs = 1, logits_from = 1;
+
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V x) {
+    sum.add_products(exactly<typename Sum::Digits>(broadcast_like<V>(1.0)), x);
+  }
+};
 
 /// (hi + lo) * scale, rounded once.
-KULLBACK_INLINE double scaled(Partial x, Partial scale) {
-  const double hi = x.hi * scale.hi;
-  if (!is_finite(hi)) return hi;
-  const double error = __builtin_fma(x.hi, scale.hi, -hi);
-  return hi + (error + __builtin_fma(x.hi, scale.lo, x.lo * scale.hi));
+template <class V>
+KULLBACK_INLINE V scaled(Pair<V> x, Partial scale) {
+  const auto y = product(x, exactly<Working, V>(scale));
+  return select(y.hi - y.hi == 0, y.hi + y.lo, y.hi);
+}
+template <class V>
+KULLBACK_INLINE V scaled(Pair<V, Nothing> x, Partial scale) {
+  return x.hi * scale.hi;
 }
 
-/// What a measure makes of the sum of its terms, in units of `one`: bases of the row measures.
-struct PlainSum {
-  KULLBACK_INLINE static Partial result(Partial sum, double /*one*/) { return sum; }
-};
-struct NegatedSum {
-  KULLBACK_INLINE static Partial result(Partial sum, double /*one*/) { return {-sum.hi, -sum.lo}; }
-};
-
-template <class Op, class T>
-KULLBACK_INLINE T finish_row(Partial total, bool magnified, Partial scale) {
-  const double x = scaled(Op::result(total, magnified ? magnification : 1.0), scale);
-  // Adding 0 makes -0 of it 0.
-  return static_cast<T>((magnified ? x * (1 / magnification) : x) + 0.0);
+template <class T>
+void round(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out) {
+  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+    const auto y = scaled(lanes.load(states, 0), scale);
+    // Adding 0 makes -0 of it 0.
+    store_wide(out + lanes.first, y * (1 / setting.one) + 0, lanes.count);
+  });
 }
 
-template <class Op, class T>
-T finish(Partial total, bool magnified, Partial scale) {
-  return finish_row<Op, T>(total, magnified, scale);
-}
+// Elements ----------------------------------------------------------------------------------------------------------
 
-template <class Op, class T>
-void rows(const RowBatch<T>& batch) {
-  const T* in[max_inputs] = {batch.in[0], batch.in[1]};
-  T* out = batch.out;
-  for (std::size_t row = 0; row < batch.rows; ++row) {
-    Partial total = sum_block<Op>(in, batch.n, false);
-    bool magnified = false;
-    if (drowned<T>(total)) {
-      const Partial again = block<Op>(in, batch.n, true);
-      magnified = is_finite(again.hi);
-      if (magnified) total = again;
-    }
-    *out = finish_row<Op, T>(total, magnified, batch.scale);
-    out += batch.out_stride;
-    for (int i = 0; i < Op::inputs; ++i) in[i] += batch.row_stride[i];
+/// Calls f(load, store) for the elements, a group at a time: `load(from, fill)` gives those of an array, `store(y)`
+/// takes the results.
+template <class T, class F>
+KULLBACK_INLINE void map_elements(std::size_t n, T* out, F f) {
+  for (std::size_t i = 0; i < n; i += Group<double>::size) {
+    f([=](const T* from, T fill)
+          KULLBACK_INLINE_LAMBDA { return load_wide<Group<double>::bytes>(from + i, n - i, fill); },
+      [=](auto y) KULLBACK_INLINE_LAMBDA { store_wide(out + i, y, n - i); });
   }
 }
 
-/// The unit of results, as a pair of numbers.
-template <class T>
-struct Unit {
-  T hi, lo;
-};
-
-/// x * unit, rounded once.
-template <class T, int B>
-KULLBACK_INLINE Simd<T, B> scaled(Pair<Simd<T, B>> x, Unit<T> unit) {
-  const auto product = two_product(x.hi, broadcast<T, B>(unit.hi));
-  const auto low = product.lo + fma(x.hi, unit.lo, x.lo * unit.hi);
-  const auto finite = product.hi - product.hi == 0;
-  // Adding 0 makes -0 of it 0.
-  return select(finite, product.hi + low, product.hi) + 0;
+/// y, but results that drown among the subnormals by a calculation that is magnified.
+template <class Op, class... V>
+KULLBACK_OUT_OF_LINE Pack<double> mend_drowned(const Setting& setting, Partial scale, Pack<double> y, V... inputs) {
+  const auto again = scaled(Op::template of<Working>(setting, magnification, inputs...), scale) * (1 / magnification);
+  return select(abs(again) < 0x1p-900, again, y);
+}
+template <class Op, int B, class... V>
+KULLBACK_INLINE Simd<double, B> mend_drowned(const Setting& setting, Partial scale, Simd<double, B> y, V... inputs) {
+  return {mend_drowned<Op>(setting, scale, y.lower, inputs.lower...),
+          mend_drowned<Op>(setting, scale, y.upper, inputs.upper...)};
 }
 
-/// f of each element, a group, a pack and the rest at a time.
-template <class T, class F>
-KULLBACK_INLINE void map_elements(const T* in, std::size_t n, T* out, F f) {
+/// The value of each element, in units of `scale`.
+template <class Op, class T>
+void map(const MapBatch<T>& batch, const Setting& setting) {
+  using Digits = typename Sum<T>::Digits;
+  map_elements(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+    with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
+                            [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
+                              auto y = scaled(Op::template of<Digits>(setting, 1.0, inputs...), batch.scale);
+                              if constexpr (same<Digits, Working>) {
+                                if (!all(abs(y) >= 0x1p-900)) y = mend_drowned<Op>(setting, batch.scale, y, inputs...);
+                              }
+                              store(y + 0);
+                            });
+  });
+}
+
+/// The sum of an elementwise measure.
+template <class Op>
+struct SumOf : PlainSum {
+  static constexpr int inputs = Op::inputs, logits_from = Op::logits_from;
+
+  template <class Sum, class... V>
+  KULLBACK_INLINE static void add(Sum& sum, V... inputs) {
+    sum.add(Op::template of<typename Sum::Digits>(sum.setting, sum.one, inputs...));
+  }
+};
+
+/// Maps rows to rows, given their normalizers.
+template <class Op, class T>
+void map_rows(const RowMapBatch<T>& batch) {
+  using Digits = typename Sum<T>::Digits;
+  const T* in = batch.in.in[0];
+  T* out = batch.out;
+  for (std::size_t row = 0; row < batch.in.rows; ++row) {
+    const NormalizedRow known(&in, batch.in.n, batch.in.normalizers, row);
+    map_elements(batch.in.n, out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+      store(Op::template of<Digits>(known.normalizers, load(in, T{0})));
+    });
+    in += batch.in.row_stride[0];
+    out += batch.out_stride;
+  }
+}
+
+/// An elementary function of each element, in lanes of its own type.
+template <class Op, class T>
+void map_pack(const MapBatch<T>& batch, const Setting&) {
   constexpr std::size_t lanes = Pack<T>::size, group = Group<T>::size;
+  const T* in = batch.in[0];
   std::size_t i = 0;
   if constexpr (group > lanes) {
-    for (; i + group <= n; i += group) store(out + i, f(load<T, group * sizeof(T)>(in + i)));
+    for (; i + group <= batch.n; i += group) store(batch.out + i, Op::of(load<T, group * sizeof(T)>(in + i)));
   }
-  for (; i + lanes <= n; i += lanes) store(out + i, f(load(in + i)));
-  if (i < n) partial_store(out + i, n - i, f(partial_load(in + i, n - i, T{1})));
-}
-
-template <class Op, class T>
-void map(const T* const* in, std::size_t n, T* out, Partial scale) {
-  const T hi = static_cast<T>(scale.hi);
-  const Unit<T> unit{hi, static_cast<T>((scale.hi - double{hi}) + scale.lo)};
-  map_elements(in[0], n, out, [=](auto x) KULLBACK_INLINE_LAMBDA { return Op::of(x, unit); });
-}
-
-/// An elementary function of each element; there is no unit to scale to.
-template <class Op, class T>
-void map_pack(const T* const* in, std::size_t n, T* out, Partial /*scale*/) {
-  map_elements(in[0], n, out, [](auto x) KULLBACK_INLINE_LAMBDA { return Op::of(x); });
+  for (; i + lanes <= batch.n; i += lanes) store(batch.out + i, Op::of(load(in + i)));
+  if (i < batch.n) partial_store(batch.out + i, batch.n - i, Op::of(partial_load(in + i, batch.n - i, T{1})));
 }

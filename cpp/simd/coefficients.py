@@ -84,6 +84,15 @@ POLYNOMIALS = (
         {"float": 6, "double": 11},
     ),
     Polynomial(
+        "short_exp_tail",
+        "the same",
+        exp_remainder,
+        lambda r: r * r / mpmath.exp(r),
+        -HALF_LN2,
+        HALF_LN2,
+        {"float": 5},
+    ),
+    Polynomial(
         "jensen_tail",
         "((1+x) ln(1+x) + (1-x) ln(1-x) - x^2) / x^4 in z = x^2, |x| <= 1/3",
         jensen_remainder,

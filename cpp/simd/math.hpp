@@ -38,6 +38,14 @@ struct Polynomials<float> {
       0x1.55553e0000000p-3f,
       0x1.0000000000000p-1f,
   };
+  // short_exp_tail: the same; relative error 2^-28.07
+  static constexpr float short_exp_tail[] = {
+      0x1.6aa6cc0000000p-10f,
+      0x1.123ae80000000p-7f,
+      0x1.55586e0000000p-5f,
+      0x1.5554900000000p-3f,
+      0x1.fffffc0000000p-2f,
+  };
   // jensen_tail: ((1+x) ln(1+x) + (1-x) ln(1-x) - x^2) / x^4 in z = x^2, |x| <= 1/3; relative error 2^-35.37
   static constexpr float jensen_tail[] = {
       0x1.3cba4c0000000p-6f,
@@ -147,6 +155,18 @@ struct PairFor<Spare, V> {
 template <class Digits, class V>
 using PairOf = typename PairFor<Digits, V>::Type;
 
+/// The digits of a pair with that low part.
+template <class Low>
+struct DigitsFor {
+  using Type = Working;
+};
+template <>
+struct DigitsFor<Nothing> {
+  using Type = Spare;
+};
+template <class Low>
+using DigitsOf = typename DigitsFor<Low>::Type;
+
 template <class V>
 KULLBACK_INLINE V operator+(V a, Nothing) {
   return a;
@@ -154,6 +174,10 @@ KULLBACK_INLINE V operator+(V a, Nothing) {
 KULLBACK_INLINE Nothing operator-(Nothing) { return {}; }
 template <class V>
 KULLBACK_INLINE Nothing operator*(V, Nothing) {
+  return {};
+}
+template <class V>
+KULLBACK_INLINE Nothing operator*(Nothing, V) {
   return {};
 }
 template <class A, class V>
@@ -261,11 +285,86 @@ KULLBACK_INLINE PairOf<Digits, V> quotient(Pair<V, Low> d, Pair<V, Low> w) {
   }
 }
 
-/// Horner's scheme.
-template <class C, class T, int B, std::size_t N>
+/// a * b.
+template <class V, class LowA, class LowB>
+KULLBACK_INLINE auto product(Pair<V, LowA> a, Pair<V, LowB> b) {
+  if constexpr (same<LowA, Nothing>) {
+    return Pair<V, Nothing>{a.hi * b.hi, {}};
+  } else {
+    const auto y = two_product(a.hi, b.hi);
+    return Pair<V>{y.hi, fma(a.hi, b.lo, fma(a.lo, b.hi, y.lo))};
+  }
+}
+
+/// a + b. Not normalized: where a and b cancel, lo may come out as large as hi.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> sum_of(Pair<V, Low> a, Pair<V, Low> b) {
+  if constexpr (same<Low, Nothing>) {
+    return {a.hi + b.hi, {}};
+  } else {
+    const auto y = two_sum(a.hi, b.hi);
+    return {y.hi, y.lo + (a.lo + b.lo)};
+  }
+}
+
+/// a * b of a power of two.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> times(Pair<V, Low> a, double power_of_2) {
+  const V b = broadcast_like<V>(power_of_2);
+  return {a.hi * b, a.lo * b};
+}
+
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> operator-(Pair<V, Low> a) {
+  return {-a.hi, -a.lo};
+}
+
+template <class M, class V, class Low>
+KULLBACK_INLINE Pair<V, Low> select(M mask, Pair<V, Low> a, Pair<V, Low> b) {
+  return {select(mask, a.hi, b.hi), select(mask, a.lo, b.lo)};
+}
+
+/// x where the mask is false, 0 elsewhere.
+template <class M, class T, int B>
+KULLBACK_INLINE Simd<T, B> zero_where(M mask, Simd<T, B> x) {
+  if constexpr (same<M, Nothing>) {
+    return x;
+  } else {
+    return select(mask, 0, x);
+  }
+}
+template <class M>
+KULLBACK_INLINE Nothing zero_where(M, Nothing) {
+  return {};
+}
+template <class M, class V, class Low>
+KULLBACK_INLINE Pair<V, Low> zero_where(M mask, Pair<V, Low> x) {
+  return {zero_where(mask, x.hi), zero_where(mask, x.lo)};
+}
+
+/// A number as a pair.
+template <class Digits, class V>
+KULLBACK_INLINE PairOf<Digits, V> exactly(V x) {
+  if constexpr (same<Digits, Spare>) {
+    return {x, {}};
+  } else {
+    return {x, broadcast_like<V>(0)};
+  }
+}
+template <class Digits, class V>
+KULLBACK_INLINE PairOf<Digits, V> exactly(Partial x) {
+  if constexpr (same<Digits, Spare>) {
+    return {broadcast_like<V>(x.hi), {}};
+  } else {
+    return {broadcast_like<V>(x.hi), broadcast_like<V>(x.lo)};
+  }
+}
+
+/// Horner's scheme, over all coefficients but the last Skip.
+template <std::size_t Skip = 0, class C, class T, int B, std::size_t N>
 KULLBACK_INLINE Simd<T, B> polynomial(const C (&coefficients)[N], Simd<T, B> x) {
   auto y = fma(broadcast<T, B>(coefficients[0]), x, T{coefficients[1]});
-  for (std::size_t i = 2; i < N; ++i) y = fma(y, x, T{coefficients[i]});
+  for (std::size_t i = 2; i < N - Skip; ++i) y = fma(y, x, T{coefficients[i]});
   return y;
 }
 
@@ -382,25 +481,41 @@ KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log_ratio_of_positive(Simd<T, B> a, S
   return log_from_quotient<Digits>(quotient<Digits>(x - y, w), add_exponent<Digits>(k, exponent));
 }
 
-/// log(1 + x) of finite x > -1; finite at -1, meaningless elsewhere.
-template <class T, int B>
-KULLBACK_INLINE Pair<Simd<T, B>> log1p_of_finite(Simd<T, B> x) {
+/// log(1 + x) of finite x > -1, with Spare digits of x <= 1 that is a float32 where it is negative; finite at -1,
+/// meaningless elsewhere.
+template <class Digits = Working, class T, int B>
+KULLBACK_INLINE PairOf<Digits, Simd<T, B>> log1p_of_finite(Simd<T, B> x) {
   using F = Field<T>;
   const auto u = two_sum(broadcast<T, B>(T{1}), x);
-  Simd<T, B> k;
-  Simd<typename Real<T>::Bits, B> exponent;
-  const auto m = split<Working>(u.hi, k, exponent);
-  // 2^-k, which is no number for the largest exponents; there u.lo is far below the result's last digit.
-  const auto scale = from_bits<T>(F::one - exponent);
-  const auto r = fast_two_sum(m - 1, select(u.hi < from_exponent<T>(Real<T>::exponent_bias), u.lo * scale, 0));
-  auto w = fast_two_sum(broadcast<T, B>(T{2}), r.hi);
-  w.lo = w.lo + r.lo;
-  auto y = log_from_quotient<Working>(quotient(r, w), k);
-  // The quotient of a tiny x would lose digits among the subnormals.
-  constexpr T tiny = from_exponent<T>(-2 * Real<T>::mantissa_bits - 4);
-  const auto is_tiny = abs(x) < tiny;
-  y.hi = select(is_tiny, x, y.hi);
-  y.lo = select(is_tiny, -T{0}, y.lo);
+  if constexpr (same<Digits, Spare>) {
+    // 1 + x is inexact only where it is near 1, or large beside its error.
+    return {log_of_positive<Spare>(u.hi).hi + u.lo, {}};
+  } else {
+    Simd<T, B> k;
+    Simd<typename Real<T>::Bits, B> exponent;
+    const auto m = split<Working>(u.hi, k, exponent);
+    // 2^-k, which is no number for the largest exponents; there u.lo is far below the result's last digit.
+    const auto scale = from_bits<T>(F::one - exponent);
+    const auto r = fast_two_sum(m - 1, select(u.hi < from_exponent<T>(Real<T>::exponent_bias), u.lo * scale, 0));
+    auto w = fast_two_sum(broadcast<T, B>(T{2}), r.hi);
+    w.lo = w.lo + r.lo;
+    auto y = log_from_quotient<Working>(quotient(r, w), k);
+    // The quotient of a tiny x would lose digits among the subnormals.
+    constexpr T tiny = from_exponent<T>(-2 * Real<T>::mantissa_bits - 4);
+    const auto is_tiny = abs(x) < tiny;
+    y.hi = select(is_tiny, x, y.hi);
+    y.lo = select(is_tiny, -T{0}, y.lo);
+    return y;
+  }
+}
+
+/// log(1 + x) of a pair x >= 0, or NaN.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> log1p_of_pair(Pair<V, Low> x) {
+  using Digits = DigitsOf<Low>;
+  auto y = log1p_of_finite<Digits>(x.hi);
+  y.hi = select(x.hi == x.hi, y.hi, x.hi);
+  if constexpr (same<Digits, Working>) y.lo = y.lo + x.lo / (1 + x.hi);
   return y;
 }
 
@@ -484,4 +599,33 @@ KULLBACK_INLINE Simd<T, B> expm1(Simd<T, B> x) {
   const auto sum = two_sum(leading.hi, scale * e.r);
   const auto half = sum.hi + (sum.lo + fma(scale, e.tail, leading.lo));
   return select(e.k == 0, select(x == 0, x, e.r + e.tail), half + half);
+}
+
+/// one * exp(x) for x <= 0, or a little above: 0 where it is far below what a sum that does not drown can notice.
+/// `one` is 1 or `magnification`.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> exp_of_gap(Pair<V, Low> x, double one) {
+  using C = Constants<double>;
+  constexpr double shift = 0x1.8p52;
+  const V shifted = fma(x.hi, C::log2_e, broadcast_like<V>(shift));
+  const V k = shifted - shift;
+  const auto bits = bit_cast<Real<double>::Bits>(one);
+  const V scale = power_of_two(shifted, broadcast_like<decltype(to_bits(shifted))>(bits));
+  const auto vanishes = x.hi < (one == 1 ? -700.0 : -1100.0);
+  if constexpr (same<Low, Nothing>) {
+    const V r = fma(-k, C::ln2, x.hi);
+    const V rest = fma(r * r, polynomial(Polynomials<float>::exp_tail, r), r);
+    return {zero_where(vanishes, fma(scale, rest, scale)), {}};
+  } else {
+    // 1 + r + r^2 / 2 as pairs: what cancels in a divergence needs a few digits more than a float64.
+    const auto r = fast_two_sum(fma(-k, C::ln2_hi, x.hi), fma(k, -C::ln2_lo, x.lo));
+    const V half = 0.5 * r.hi;
+    const auto square = two_product(r.hi, half);
+    const auto linear = fast_two_sum(broadcast_like<V>(1.0), r.hi);
+    const auto sum = fast_two_sum(linear.hi, square.hi);
+    const V cubic = square.hi * (r.hi + r.hi) * polynomial<1>(Polynomials<double>::exp_tail, r.hi);
+    const V low = (linear.lo + sum.lo) + (square.lo + (fma(r.lo, r.hi, r.lo) + cubic));
+    const auto y = fast_two_sum(sum.hi, low);
+    return {zero_where(vanishes, y.hi * scale), zero_where(vanishes, y.lo * scale)};
+  }
 }

@@ -257,9 +257,8 @@ KULLBACK_INLINE Simd<T, B> operator-(Simd<T, B> a) {
 }
 
 #if !(KULLBACK_AVX512 || KULLBACK_AVX2 || KULLBACK_NEON)
-// Out of line: four calls of the C library, inlined at every use, would be most of the extension's size.
 template <class Register>
-[[gnu::noinline]] Register fma_by_lane(Register a, Register b, Register c) {
+KULLBACK_OUT_OF_LINE Register fma_by_lane(Register a, Register b, Register c) {
   constexpr std::size_t size = sizeof(a) / sizeof(a[0]);
   for (std::size_t i = 0; i < size; ++i) {
     if constexpr (sizeof(a[0]) == 4) {
@@ -366,6 +365,32 @@ KULLBACK_INLINE bool all(Mask<T, B> a) {
   }
 }
 
+/// One bit per lane, that of lane 0 lowest.
+template <class T, int B>
+KULLBACK_INLINE std::uint64_t to_word(Mask<T, B> a) {
+  if constexpr (!Simd<T, B>::leaf) {
+    return to_word(a.lower) | to_word(a.upper) << (Simd<T, B>::size / 2);
+  } else {
+#if KULLBACK_AVX512
+    return a.m & ((1U << Simd<T, B>::size) - 1);
+#else
+    std::uint64_t word = 0;
+#if KULLBACK_AVX2
+    if constexpr (B == 32) {
+      if constexpr (sizeof(T) == 4) {
+        word = static_cast<unsigned>(_mm256_movemask_ps(bit_cast<__m256>(a.m)));
+      } else {
+        word = static_cast<unsigned>(_mm256_movemask_pd(bit_cast<__m256d>(a.m)));
+      }
+      return word;
+    }
+#endif
+    for (std::size_t i = 0; i < Simd<T, B>::size; ++i) word |= static_cast<std::uint64_t>(a.m[i] & 1) << i;
+    return word;
+#endif
+  }
+}
+
 /// a where the mask is true, b elsewhere.
 template <class T, int B>
 KULLBACK_INLINE Simd<T, B> select(Mask<T, B> mask, Simd<T, B> a, Simd<T, B> b) {
@@ -399,17 +424,34 @@ KULLBACK_INLINE Simd<T, B> select(Mask<T, B> mask, Scalar<T> a, Scalar<T> b) {
   return select(mask, broadcast<T, B>(a), broadcast<T, B>(b));
 }
 
+// GCC makes two instructions of a comparison and a selection, unless told. maskz with every lane: see widen.
+#if KULLBACK_AVX512
+#define KULLBACK_EXTREME_OF_REGISTERS(name)                                                               \
+  if constexpr (B == 64 && sizeof(T) == 4) return Simd<T, B>{_mm512_maskz_##name##_ps(0xffff, a.v, b.v)}; \
+  if constexpr (B == 64 && sizeof(T) == 8) return Simd<T, B>{_mm512_maskz_##name##_pd(0xff, a.v, b.v)};
+#elif KULLBACK_AVX2
+#define KULLBACK_EXTREME_OF_REGISTERS(name)                                                 \
+  if constexpr (B == 32 && sizeof(T) == 4) return Simd<T, B>{_mm256_##name##_ps(a.v, b.v)}; \
+  if constexpr (B == 32 && sizeof(T) == 8) return Simd<T, B>{_mm256_##name##_pd(a.v, b.v)};
+#else
+#define KULLBACK_EXTREME_OF_REGISTERS(name)
+#endif
+#define KULLBACK_EXTREME(name, op)                              \
+  template <class T, int B>                                     \
+  KULLBACK_INLINE Simd<T, B> name(Simd<T, B> a, Simd<T, B> b) { \
+    if constexpr (!Simd<T, B>::leaf) {                          \
+      return {name(a.lower, b.lower), name(a.upper, b.upper)};  \
+    } else {                                                    \
+      KULLBACK_EXTREME_OF_REGISTERS(name)                       \
+      return Simd<T, B>{a.v op b.v ? a.v : b.v};                \
+    }                                                           \
+  }
 /// The larger value; b where either is NaN.
-template <class T, int B>
-KULLBACK_INLINE Simd<T, B> max(Simd<T, B> a, Simd<T, B> b) {
-  return select(a > b, a, b);
-}
-
+KULLBACK_EXTREME(max, >)
 /// The smaller value; b where either is NaN.
-template <class T, int B>
-KULLBACK_INLINE Simd<T, B> min(Simd<T, B> a, Simd<T, B> b) {
-  return select(a < b, a, b);
-}
+KULLBACK_EXTREME(min, <)
+#undef KULLBACK_EXTREME
+#undef KULLBACK_EXTREME_OF_REGISTERS
 
 // Bits --------------------------------------------------------------------------------------------------------------
 
@@ -526,5 +568,95 @@ KULLBACK_INLINE Simd<double, 2 * B> widen(Simd<float, B> a) {
 #else
     return {__builtin_convertvector(a.v, typename Simd<double, 2 * B>::Register)};
 #endif
+  }
+}
+
+/// Stores float64 lanes as float32, rounded to nearest.
+template <int B>
+KULLBACK_INLINE void store_narrow(float* to, Simd<double, B> a) {
+  if constexpr (!Simd<double, B>::leaf) {
+    store_narrow(to, a.lower);
+    store_narrow(to + Simd<double, B>::size / 2, a.upper);
+  } else {
+#if KULLBACK_AVX512
+    _mm256_storeu_ps(to, _mm512_maskz_cvtpd_ps(0xff, a.v));
+#elif KULLBACK_AVX2
+    _mm_storeu_ps(to, _mm256_cvtpd_ps(a.v));
+#elif KULLBACK_NEON
+    vst1_f32(to, vcvt_f32_f64(a.v));
+#else
+    for (std::size_t i = 0; i < Simd<double, B>::size; ++i) to[i] = static_cast<float>(a.v[i]);
+#endif
+  }
+}
+
+// Memory of either type to and from float64 lanes ---------------------------------------------------------------------
+
+/// B bytes of float64 lanes from memory.
+template <int B>
+KULLBACK_INLINE Simd<double, B> load_wide(const double* from) {
+  return load<double, B>(from);
+}
+template <int B>
+KULLBACK_INLINE Simd<double, B> load_wide(const float* from) {
+  return widen(load<float, B / 2>(from));
+}
+
+/// The first count lanes, all of them at most, and `fill` in the others.
+template <int B = pack_bytes>
+KULLBACK_INLINE Simd<double, B> load_wide(const double* from, std::size_t count, double fill) {
+  return count >= Simd<double, B>::size ? load<double, B>(from) : partial_load<double, B>(from, count, fill);
+}
+template <int B = pack_bytes>
+KULLBACK_INLINE Simd<double, B> load_wide(const float* from, std::size_t count, float fill) {
+  if (count >= Simd<double, B>::size) return load_wide<B>(from);
+  if constexpr (B / 2 >= register_bytes) {
+    return widen(partial_load<float, B / 2>(from, count, fill));
+  } else {
+    return widen(lower(partial_load<float, B>(from, count, fill)));
+  }
+}
+
+template <int B>
+KULLBACK_INLINE void store_wide(double* to, Simd<double, B> a) {
+  store(to, a);
+}
+template <int B>
+KULLBACK_INLINE void store_wide(float* to, Simd<double, B> a) {
+  store_narrow(to, a);
+}
+
+/// Stores the first count lanes, all of them at most.
+template <class T, int B>
+KULLBACK_INLINE void store_wide(T* to, Simd<double, B> a, std::size_t count) {
+  constexpr std::size_t size = Simd<double, B>::size;
+  if (count >= size) {
+    store_wide(to, a);
+  } else if constexpr (!Simd<double, B>::leaf) {
+    store_wide(to, a.lower, count);
+    if (count > size / 2) store_wide(to + size / 2, a.upper, count - size / 2);
+  } else if constexpr (same<T, double>) {
+    partial_store(to, count, a);
+  } else {
+    T lanes[size];
+    store_narrow(lanes, a);
+    for (std::size_t i = 0; i < count; ++i) to[i] = lanes[i];
+  }
+}
+
+/// 0, 1, 2, ...
+template <class T>
+KULLBACK_INLINE Pack<T> lane_numbers() {
+  constexpr T numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  static_assert(Pack<T>::size <= 16);
+  return load(numbers);
+}
+
+template <class T, int B>
+KULLBACK_INLINE T largest_lane(Simd<T, B> a) {
+  if constexpr (B == sizeof(T)) {
+    return a.v[0];
+  } else {
+    return largest_lane(max(lower(a), upper(a)));
   }
 }

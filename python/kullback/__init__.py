@@ -1,7 +1,8 @@
 """Entropy, KL divergence and cross-entropy of NumPy arrays.
 
 Accurate to the last digit or two, the same bits on every machine, and fast. The functions take any real
-array-like, in the order of their formulas: the reference `p` before the model `q`.
+array-like, in the order of their formulas: the reference `p` before the model `q`, labels before predictions.
+Predictions are probabilities or, where a name ends in ``_from_logits``, unnormalised scores.
 
 Submodules
 ----------
@@ -17,6 +18,24 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from . import runtime
+from .logits import (
+    binary_entropy_from_logits,
+    entropy_from_logits,
+    js_divergence_from_logits,
+    kl_divergence_from_logits,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    sigmoid,
+    softmax,
+    token_logprobs,
+)
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_from_logits,
+    categorical_cross_entropy,
+    categorical_cross_entropy_from_logits,
+)
 from .probabilities import (
     binary_entropy,
     cross_entropy,
@@ -30,15 +49,29 @@ __version__: str = runtime.info()["version"]
 
 __all__ = [
     "__version__",
+    "binary_cross_entropy",
+    "binary_cross_entropy_from_logits",
     "binary_entropy",
+    "binary_entropy_from_logits",
+    "categorical_cross_entropy",
+    "categorical_cross_entropy_from_logits",
     "cross_entropy",
     "entropy",
+    "entropy_from_logits",
     "js_divergence",
+    "js_divergence_from_logits",
     "kl_divergence",
+    "kl_divergence_from_logits",
+    "log_sigmoid",
+    "log_softmax",
+    "logsumexp",
     "reference",
     "runtime",
     "self_information",
+    "sigmoid",
+    "softmax",
     "testing",
+    "token_logprobs",
 ]
 
 _LAZY = ("reference", "testing")

@@ -6,12 +6,12 @@ the unit that `base` sets.
 
 from __future__ import annotations
 
-from typing import Any, SupportsFloat, TypeAlias
+from typing import Any, SupportsFloat
 
-import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._types import Axis, FloatArray
 
 __all__ = [
     "binary_entropy",
@@ -22,15 +22,12 @@ __all__ = [
     "self_information",
 ]
 
-_Axis: TypeAlias = int | tuple[int, ...] | None
-_FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
-
 
 def self_information(
     p: npt.ArrayLike,
     *,
     base: SupportsFloat | None = None,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Information of an event of probability `p`, its surprisal.
 
@@ -82,7 +79,7 @@ def binary_entropy(
     p: npt.ArrayLike,
     *,
     base: SupportsFloat | None = None,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Entropy of an event of probability `p` and its opposite.
 
@@ -133,10 +130,10 @@ def binary_entropy(
 def entropy(
     p: npt.ArrayLike,
     *,
-    axis: _Axis = -1,
+    axis: Axis = -1,
     base: SupportsFloat | None = None,
     keepdims: bool = False,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Shannon entropy of `p`.
 
@@ -199,10 +196,10 @@ def cross_entropy(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
     *,
-    axis: _Axis = -1,
+    axis: Axis = -1,
     base: SupportsFloat | None = None,
     keepdims: bool = False,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Cross-entropy of the model `q` relative to the reference `p`.
 
@@ -265,10 +262,10 @@ def kl_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
     *,
-    axis: _Axis = -1,
+    axis: Axis = -1,
     base: SupportsFloat | None = None,
     keepdims: bool = False,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Kullback-Leibler divergence of the model `q` from the reference `p`.
 
@@ -333,10 +330,10 @@ def js_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
     *,
-    axis: _Axis = -1,
+    axis: Axis = -1,
     base: SupportsFloat | None = None,
     keepdims: bool = False,
-    out: _FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> Any:
     r"""Jensen-Shannon divergence of `p` and `q`; the divergence, not its square root.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import decimal
 import functools
+import inspect
 import math as _math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -114,6 +115,7 @@ def assert_matches_reference(
     axis: int | tuple[int, ...] | None = -1,
     ulp: float | None = None,
     math: Any = None,
+    **options: Any,
 ) -> float:
     """Assert that a measure of these arrays agrees with `kullback.reference`, row by row.
 
@@ -126,15 +128,17 @@ def assert_matches_reference(
         A measure of `kullback` or its name; or a function to be checked in its place that takes the same
         arguments and has the same ``__name__``.
     *arrays : array_like
-        The distributions, which may broadcast.
+        The distributions, logits, labels or tokens, which may broadcast where the measure lets them.
     base, axis
-        As the measure takes them. An elementwise measure takes no `axis`.
+        As the measure takes them. An elementwise measure takes no `axis`, some measures take no `base`.
     ulp : float, optional
         Largest error to let pass; the measure's entry in `BOUNDS` by default. For a row measure in units
         at the sum of its terms' magnitudes, since its terms may cancel.
     math : module-like, optional
         Another arithmetic for the reference, see `kullback.reference`. Python's `math` is much the fastest,
         and good to a few ULP itself: add that to `ulp`.
+    **options
+        Further keywords of the measure: the weights, `ignore_index`, `label_smoothing` and `reduction` of a loss.
 
     Returns
     -------
@@ -155,53 +159,190 @@ def assert_matches_reference(
     """
     name = function if isinstance(function, str) else function.__name__
     compute = getattr(kullback, name) if isinstance(function, str) else function
-    elementwise = dict(_core.kernels())[name] == "map1"
-    bound = BOUNDS["elementwise" if elementwise else "row"] if ulp is None else ulp
+    kind = dict(_core.kernels())[name]
+    bound = BOUNDS["elementwise" if kind in _ELEMENTWISE else "row"] if ulp is None else ulp
     arithmetic = _precise() if math is None else math
+    names = list(inspect.signature(getattr(reference, name)).parameters)
 
-    inputs = [np.asarray(array) for array in arrays]
-    dtype = np.result_type(*(a.dtype if a.dtype.kind == "f" else np.float64 for a in inputs))
-    options: dict[str, Any] = {} if elementwise else {"axis": axis}
-    actual = np.asarray(compute(*inputs, base=base, **options))
-    rows = _rows(inputs, () if elementwise else axis)
-    shape = rows[0].shape[:-1]
+    inputs = [a if _is_python_number(a) else np.asarray(a) for a in arrays]  # a Python number has no dtype
+    keywords = dict(options) if kind in _ELEMENTWISE else {"axis": axis, **options}
+    actual = np.asarray(compute(*inputs, **keywords, **({"base": base} if "base" in names else {})))
+    dtype = _result_dtype(kind, inputs, options)
+    shape, rows = _LAYOUTS[kind]([np.asarray(a) for a in inputs], axis, options)
 
-    where = f"{name} of {' and '.join(f'{a.dtype} {a.shape}' for a in inputs)}"
-    where += "".join(f", {key}={value}" for key, value in options.items())
+    where = f"{name} of {' and '.join(f'{np.asarray(a).dtype} {np.shape(a)}' for a in inputs)}"
+    where += "".join(f", {key}={_abbreviated(value)}" for key, value in keywords.items())
     where += f", base={base}" if base is not None else ""
     if actual.dtype != dtype or actual.shape != shape:
         raise AssertionError(f"{where}: got {actual.dtype} {actual.shape}, expected {dtype} {shape}")
     if not actual.size:
         return 0.0
 
-    expected = np.empty(shape, dtype=object)
-    magnitude = np.zeros(shape, dtype=object)
+    expected = np.empty(actual.size, dtype=object)
+    magnitude = np.zeros(actual.size, dtype=object)
+    shown: dict[int, tuple[Any, ...]] = {}
     with decimal.localcontext(_DECIMAL_CONTEXT):
-        for i in np.ndindex(shape):
-            row = [r[i].tolist() for r in rows]
-            if name in reference._TERMS:
-                terms = reference._terms(name, row, arithmetic)
-                expected[i] = reference._total(terms, base, arithmetic)
-                magnitude[i] = abs(reference._total([abs(t) for t in terms], base, arithmetic))
-            elif elementwise:
-                expected[i] = getattr(reference, name)(row[0][0], base=base, math=arithmetic)
-            else:
-                expected[i] = getattr(reference, name)(*row, base=base, math=arithmetic)
-        errors = np.asarray(ulp_error(actual, expected, magnitude=magnitude))
+        for positions, arguments, row_options in rows:
+            values, magnitudes = _reference(kind, name, arguments, row_options, base, arithmetic)
+            for i, value, scale in zip(positions, values, magnitudes, strict=True):
+                expected[i], magnitude[i], shown[i] = value, scale, arguments
+        errors = np.asarray(ulp_error(actual.ravel(), expected, magnitude=magnitude))
 
-    worst = np.unravel_index(int(np.argmax(errors)), shape)
+    worst = int(np.argmax(errors))
     if not errors[worst] <= bound:
-        at = tuple(int(i) for i in worst)
-        lines = [f"{where}: error {errors[at]:.4g} ULP at {at}, bound {bound:g}"]
-        lines += [f"  {label} = {_abbreviated(r[at])}" for label, r in zip("pq", rows, strict=False)]
-        lines += [f"  got      {float(actual[at])!r}", f"  expected {expected[at]!s:.40}"]
+        at = tuple(int(i) for i in np.unravel_index(worst, shape))
+        lines = [f"{where}: error {errors[worst]:.4g} ULP at {at}, bound {bound:g}"]
+        lines += [f"  {label} = {_abbreviated(x)}" for label, x in zip(names, shown[worst], strict=False)]
+        lines += [f"  got      {float(actual.flat[worst])!r}", f"  expected {expected[worst]!s:.40}"]
         raise AssertionError("\n".join(lines))
     return float(errors[worst])
 
 
-def _rows(inputs: list[npt.NDArray[Any]], axis: int | tuple[int, ...] | None) -> list[npt.NDArray[np.float64]]:
-    """The arrays as float64, broadcast, with the axes of `axis` as one axis at the end."""
-    arrays = np.broadcast_arrays(*(a.astype(np.float64) for a in inputs))
+_ELEMENTWISE = ("map1", "binary")
+
+
+def _is_python_number(x: Any) -> bool:
+    return isinstance(x, (bool, int, float)) and not isinstance(x, np.generic)
+
+
+def _result_dtype(kind: str, inputs: list[Any], options: dict[str, Any]) -> np.dtype[Any]:
+    """The common float format: integers count as float64, Python numbers and class indices do not count."""
+    index = kind == "categorical" and np.ndim(inputs[0]) < np.ndim(inputs[1])
+    counted = inputs[:1] if kind == "tokens" else inputs[1:] if index else inputs
+    given = [options.get(key) for key in ("weight", "pos_weight", "sample_weight")]
+    types: list[Any] = []
+    for x in [*counted, *(w for w in given if w is not None)]:
+        kept = _is_python_number(x) or np.asarray(x).dtype.kind == "f"
+        types.append((x if _is_python_number(x) else np.asarray(x).dtype) if kept else np.float64)
+    dtype = np.result_type(*types)
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+# What each kind of function computes from what. A layout gives the shape of the result and, call by call of the
+# reference, the flat positions in the result that the call gives, its arguments and its options.
+
+_Layout = tuple[tuple[int, ...], Iterator[tuple[list[int], tuple[Any, ...], dict[str, Any]]]]
+
+
+def _layout_of_elements(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    (x,) = inputs
+    return x.shape, (([i], (value,), {}) for i, value in enumerate(_floats(x).ravel().tolist()))
+
+
+def _layout_of_sums(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    rows = _rows(np.broadcast_arrays(*map(_floats, inputs)), axis)
+    shape = rows[0].shape[:-1]
+    return shape, (([i], tuple(r[at].tolist() for r in rows), {}) for i, at in enumerate(np.ndindex(shape)))
+
+
+def _layout_of_whole_rows(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    (z,) = inputs
+    rows, places = _rows([_floats(z), _positions(z.shape)], axis)
+    return z.shape, ((places[at].tolist(), (rows[at].tolist(),), {}) for at in np.ndindex(rows.shape[:-1]))
+
+
+def _layout_of_tokens(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    logits, tokens = inputs
+    chosen = np.expand_dims(tokens, axis) if tokens.ndim < logits.ndim else tokens
+    rows, classes, places = (_rows([x], axis)[0] for x in (_floats(logits), chosen, _positions(chosen.shape)))
+    indices = np.ndindex(rows.shape[:-1])
+    return tokens.shape, ((places[at].tolist(), (rows[at].tolist(), classes[at].tolist()), {}) for at in indices)
+
+
+def _layout_of_binary(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    weights = {key: options[key] for key in ("weight", "pos_weight") if options.get(key) is not None}
+    others = {key: value for key, value in options.items() if key not in ("weight", "pos_weight", "reduction")}
+    arrays = np.broadcast_arrays(*map(_floats, [*inputs, *weights.values()]))
+    columns = [a.ravel().tolist() for a in arrays]
+    if options.get("reduction") is not None:
+        reduced = {**others, **dict(zip(weights, columns[2:], strict=True)), "reduction": options["reduction"]}
+        return (), iter([([0], (columns[0], columns[1]), reduced)])
+    elements = enumerate(zip(*columns, strict=True))
+    calls = (([i], (y, q), {**others, **dict(zip(weights, w, strict=True))}) for i, (y, q, *w) in elements)
+    return arrays[0].shape, calls
+
+
+def _layout_of_categorical(inputs: list[npt.NDArray[Any]], axis: Any, options: dict[str, Any]) -> _Layout:
+    labels, predictions = inputs[0], _floats(inputs[1])
+    if labels.ndim == predictions.ndim:
+        soft, predictions = np.broadcast_arrays(_floats(labels), predictions)
+        targets, rows = _rows([soft, predictions], axis)
+    else:
+        targets, (rows,) = labels, _rows([predictions], axis)
+    shape = rows.shape[:-1]
+    given = {key: value for key, value in options.items() if key not in ("sample_weight", "reduction")}
+    if given.get("weight") is not None:
+        given["weight"] = _floats(given["weight"]).tolist()
+    sample_weight = options.get("sample_weight")
+    weights = np.broadcast_to(_floats(1 if sample_weight is None else sample_weight), shape)
+    labels_of, rows_of = ([x[at].tolist() for at in np.ndindex(shape)] for x in (targets, rows))
+    weights_of = weights.ravel().tolist()
+    if options.get("reduction") is None:
+        calls = enumerate(zip(labels_of, rows_of, weights_of, strict=True))
+        return shape, (([i], ([y], [q]), {**given, "sample_weight": [w]}) for i, (y, q, w) in calls)
+    given |= {"sample_weight": weights_of, "reduction": options["reduction"]}
+    return (), iter([([0], (labels_of, rows_of), given)])
+
+
+_LAYOUTS: dict[str, Callable[..., _Layout]] = {
+    "map1": _layout_of_elements,
+    "sum1": _layout_of_sums,
+    "sum2": _layout_of_sums,
+    "rowmap": _layout_of_whole_rows,
+    "tokens": _layout_of_tokens,
+    "binary": _layout_of_binary,
+    "categorical": _layout_of_categorical,
+}
+
+
+def _reference(
+    kind: str, name: str, arguments: tuple[Any, ...], options: dict[str, Any], base: float | None, math: Any
+) -> tuple[list[Any], list[Any]]:
+    """What the reference has for one call, and the magnitudes at which the errors count."""
+    function = getattr(reference, name)
+    if kind in ("sum1", "sum2"):
+        terms = reference._terms(name, arguments, math)
+        return [reference._total(terms, base, math)], [abs(_magnitude(name, arguments, terms, base, math))]
+    if kind in ("binary", "categorical"):
+        bound = inspect.signature(function).bind(*arguments, **options, base=base, math=math)
+        bound.apply_defaults()
+        reduction = {key: bound.arguments.pop(key) for key in ("base", "reduction")}
+        rows, weights, single = reference._loss_terms(name, *bound.arguments.values())
+        absolute = [[abs(term) for term in row] for row in rows]
+        values = reference._reduced(rows, weights, single, **reduction, math=math)
+        magnitudes = reference._reduced(absolute, weights, single, **reduction, math=math)
+        return _listed(values), [abs(magnitude) for magnitude in _listed(magnitudes)]
+    keywords = {"base": base} if base is not None else {}
+    values = _listed(function(*arguments, **keywords, math=math))
+    return values, [0] * len(values)
+
+
+def _listed(x: Any) -> list[Any]:
+    return x if isinstance(x, list) else [x]
+
+
+def _magnitude(name: str, rows: tuple[Any, ...], terms: list[Any], base: float | None, math: Any) -> Any:
+    """The sum of the terms' magnitudes, but for a maximum and for terms that are themselves differences."""
+    magnitudes = [abs(term) for term in terms]
+    if name == "logsumexp":
+        return max(magnitudes)
+    if name == "js_divergence_from_logits":
+        p, q = (reference.softmax(row, math=math) for row in rows)
+        m = [(x + y) / 2 for x, y in zip(p, q, strict=True)]
+        magnitudes = [abs(t) for x in (p, q) for t in reference._terms("kl_divergence", (x, m), math)]
+    return reference._total(magnitudes, base, math)
+
+
+def _floats(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return np.asarray(x).astype(np.float64)
+
+
+def _positions(shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    return np.arange(_math.prod(shape)).reshape(shape)
+
+
+def _rows(arrays: Sequence[npt.NDArray[Any]], axis: int | tuple[int, ...] | None) -> list[npt.NDArray[Any]]:
+    """The arrays, which have one shape, with the axes of `axis` as one axis at the end."""
     ndim = arrays[0].ndim
     chosen = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     reduced = [a % ndim for a in chosen]
@@ -211,9 +352,13 @@ def _rows(inputs: list[npt.NDArray[Any]], axis: int | tuple[int, ...] | None) ->
     return [a.transpose(kept + reduced).reshape(*shape, length) for a in arrays]
 
 
-def _abbreviated(row: npt.NDArray[np.float64]) -> str:
-    text = ", ".join(repr(x) for x in row[:8].tolist())
-    return f"[{text}]" if row.size <= 8 else f"[{text}, ... {row.size} in all]"
+def _abbreviated(x: Any) -> str:
+    if isinstance(x, np.ndarray):
+        x = x.tolist()
+    if not isinstance(x, list):
+        return repr(x)
+    text = ", ".join(_abbreviated(e) for e in x[:8])
+    return f"[{text}]" if len(x) <= 8 else f"[{text}, ... {len(x)} in all]"
 
 
 # Wide enough that nothing of float64 overflows, and NaN where Python would raise.
@@ -228,16 +373,39 @@ class _Decimal:
     nan = decimal.Decimal("nan")
 
     @staticmethod
+    def fsum(terms: Iterable[Any]) -> decimal.Decimal:
+        with decimal.localcontext() as context:
+            context.prec = 2 * _DIGITS  # partial sums, lest they lose what cancels
+            total = sum(map(decimal.Decimal, terms), decimal.Decimal(0))
+        return +total
+
+    @staticmethod
     def log(x: Any) -> decimal.Decimal:
         return decimal.Decimal(x).ln()
 
     @staticmethod
-    def log1p(x: decimal.Decimal) -> decimal.Decimal:
-        if abs(x) < decimal.Decimal(10) ** (-_DIGITS // 2):
-            return x - x * x / 2
-        with decimal.localcontext() as context:
-            context.prec = 2 * _DIGITS
-            return (1 + x).ln()
+    def exp(x: Any) -> decimal.Decimal:
+        return decimal.Decimal(x).exp()
+
+    @staticmethod
+    def log1p(x: Any) -> decimal.Decimal:
+        return _near_zero(decimal.Decimal(x), -1, lambda number: (1 + number).ln())
+
+    @staticmethod
+    def expm1(x: Any) -> decimal.Decimal:
+        return _near_zero(decimal.Decimal(x), 1, lambda number: number.exp() - 1)
+
+
+def _near_zero(
+    x: decimal.Decimal, sign: int, function: Callable[[decimal.Decimal], decimal.Decimal]
+) -> decimal.Decimal:
+    """A function that is x + sign x^2/2 near 0, with the digits that it cancels there to spare."""
+    if abs(x) < decimal.Decimal(10) ** (-_DIGITS // 2):
+        return x + sign * x * x / 2
+    with decimal.localcontext() as context:
+        context.prec = 2 * _DIGITS
+        value = function(x)
+    return +value  # rounded to the digits of the arithmetic, as every operation is
 
 
 @functools.cache

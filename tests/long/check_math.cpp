@@ -26,12 +26,19 @@
 #include "dispatch.hpp"
 #include "parallel.hpp"
 
-using kullback::combine;
+using kullback::CategoricalKernel;
+using kullback::ColumnBatch;
 using kullback::Kernels;
+using kullback::LossTerms;
+using kullback::MapBatch;
 using kullback::MapKernel;
 using kullback::Partial;
 using kullback::RowBatch;
 using kullback::RowKernel;
+using kullback::RowMapBatch;
+using kullback::RowMapKernel;
+using kullback::RowStates;
+using kullback::Setting;
 using kullback::Target;
 
 namespace {
@@ -243,8 +250,12 @@ template <class T>
 std::vector<PackFunction<T>> pack_functions(const Kernels<T>& kernels) {
   using Wide = typename Format<T>::Wide;
   return {
-#define KULLBACK_ROW(inputs, name, operation)
-#define KULLBACK_MAP(inputs, name, operation)
+#define KULLBACK_ROW(name, operation, ...)
+#define KULLBACK_MAP(name, operation, input)
+#define KULLBACK_ROW_MAP(name, operation)
+#define KULLBACK_BINARY(name, operation, input)
+#define KULLBACK_CATEGORICAL(name, operation, input)
+#define KULLBACK_TOKENS(name, operation)
 #define KULLBACK_PACK(name) {#name, kernels.name, [](Wide x) -> Wide { return std::name(x); }},
 #include "kernels.def"
   };
@@ -271,8 +282,7 @@ bool check_accuracy(const PackFunction<T>& function, std::uint64_t count, Input 
     T in[chunk_size], got[chunk_size];
     const std::uint64_t first = chunk * chunk_size;
     for (std::size_t i = 0; i < chunk_size; ++i) in[i] = input(first + i);
-    const T* const inputs[] = {in, nullptr};
-    function.kernel(inputs, chunk_size, got, {1, 0});
+    function.kernel(MapBatch<T>{{in}, chunk_size, got, {1, 0}}, Setting{});
     Worst<T> here;
     for (std::size_t i = 0; i < chunk_size; ++i) {
       const double error = ulp_error(got[i], function.exact(in[i]));
@@ -356,20 +366,44 @@ Partial scale_of(const Target& target, std::uint64_t piece) {
   return piece / 2 % 2 == 0 ? Partial{1, 0} : target.reciprocal_log(2);
 }
 
+/// The settings of a call, by turns: plain ones, magnified ones, with label smoothing.
+Setting setting_of(std::uint64_t piece) {
+  Setting setting;
+  if (piece % 3 == 1) setting.one = setting.mass_unit = kullback::magnification;
+  if (piece % 3 == 2) {
+    setting.keep = {0.9, -0x1p-55};
+    setting.spread = {0.05, 0x1p-60};
+  }
+  return setting;
+}
+
+/// What an input holds.
+enum class Holds { anything, labels };
+
 template <class T>
-void digest_map(const Target& target, MapKernel<T> kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
+void digest_map(const Target& target, MapKernel<T> kernel, Holds holds, std::uint64_t piece, std::size_t n,
+                Digest& digest) {
   std::vector<T> in[kullback::max_inputs], out(n);
-  const T* inputs[kullback::max_inputs];
+  MapBatch<T> batch{};
   for (std::size_t which = 0; which < kullback::max_inputs; ++which) {
     in[which].resize(n);
-    inputs[which] = in[which].data();
+    batch.in[which] = in[which].data();
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint64_t index = (piece * kullback::max_inputs + which) * kullback::block_size + i;
       const std::uint64_t choice = mix(~index);
       in[which][i] = choice % 16 == 0 ? edges<T>[choice / 16 % edge_count<T>] : spread_input<T>(index);
+      // Most numbers are no label, and would make their loss NaN.
+      if (holds == Holds::labels && choice % 8 != 0) {
+        in[which][i] = static_cast<T>(static_cast<double>(choice >> 11) * 0x1p-53 * (piece % 2 == 0 ? 1 : 0x1p-30));
+      }
     }
   }
-  kernel(inputs, n, out.data(), scale_of(target, piece));
+  batch.n = n;
+  batch.out = out.data();
+  batch.scale = scale_of(target, piece);
+  Setting setting = setting_of(piece);
+  setting.one = setting.mass_unit = 1;
+  kernel(batch, setting);
   for (const T x : out) digest.add_number(x);
 }
 
@@ -408,53 +442,151 @@ void distribution_element(Random& random, std::uint64_t kind, T& p, T& q) {
 }
 constexpr std::uint64_t distribution_kinds = 7;
 
+/// Logits, of which the largest matter; each kind of row is hard in its own way.
+template <class T>
+T logit_element(Random& random, std::uint64_t kind) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  const double x = random.uniform();
+  switch (kind) {
+    case 0:
+      return static_cast<T>(8 * x);
+    case 1:  // nearly equal
+      return random.near(static_cast<T>(3));
+    case 2:  // sums beyond the normal range
+      return static_cast<T>(-1500 * x * x);
+    case 3:  // confident
+      return static_cast<T>(random.below(32) == 0 ? 40 : x);
+    case 4:  // impossible classes
+      return random.below(2) == 0 ? -infinity : static_cast<T>(x);
+    case 5:  // ties, and all magnitudes
+      return random.below(2) == 0 ? T{2} : random.small<T>(Format<T>::exponent_bias);
+    default:
+      return random.below(128) == 0 ? edges<T>[random.below(edge_count<T>)] : static_cast<T>(x);
+  }
+}
+
 /// Rows of a piece: enough for columns of every width, fewer where they are long.
 std::size_t rows_of(std::size_t n) { return n < kullback::block_size ? 43 : 3; }
 constexpr std::uint64_t mean_rows = 20;
 
-/// Rows one by one, as the blocks of one long row, and as columns. False where a column's sum is not a block's.
+/// The inputs of some rows, as rows and as columns.
 template <class T>
-bool digest_rows(const Target& target, const RowKernel<T>& kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
-  const std::size_t rows = rows_of(n);
-  const std::size_t stride = n + piece % 5;
-  std::vector<T> p(rows * stride), q(rows * stride), out(rows), p_columns(rows * n), q_columns(rows * n);
-  Random random(~piece);
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::uint64_t kind = random.below(distribution_kinds);
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t here = row * stride + i, column = i * rows + row;
-      distribution_element(random, kind, p[here], q[here]);
-      p_columns[column] = p[here];
-      q_columns[column] = q[here];
-    }
-  }
-  const Partial scale = scale_of(target, piece);
-  const auto step = static_cast<std::ptrdiff_t>(stride);
-  const RowBatch<T> row_batch{{p.data(), q.data()}, {step, step}, out.data(), 1, rows, n, scale};
-  kernel.rows(row_batch);
-  for (const T x : out) digest.add_number(x);
+struct RowInputs {
+  std::size_t rows, n, stride;
+  std::vector<T> by_row[kullback::max_inputs], by_column[kullback::max_inputs];
 
-  Digest blocks;
-  for (const bool magnified : {true, false}) {
-    blocks = {};
-    Partial total{0, 0};
+  /// `what` has a letter for each input: p and q for a pair of distributions, w for weights, z for logits.
+  RowInputs(const std::string& what, std::uint64_t piece, std::size_t length)
+      : rows(rows_of(length)), n(length), stride(length + piece % 5) {
+    Random random(~piece);
+    for (std::size_t k = 0; k < what.size(); ++k) {
+      by_row[k].resize(rows * stride);
+      by_column[k].resize(rows * n);
+    }
     for (std::size_t row = 0; row < rows; ++row) {
-      const T* const in[] = {p.data() + row * stride, q.data() + row * stride};
-      const Partial sum = kernel.block(in, n, magnified);
-      blocks.add_partial(sum);
-      total = combine(total, sum);
+      const std::uint64_t kind = random.below(distribution_kinds);
+      for (std::size_t i = 0; i < n; ++i) {
+        T p, q;
+        distribution_element(random, kind, p, q);
+        for (std::size_t k = 0; k < what.size(); ++k) {
+          const T x = what[k] == 'z'   ? logit_element<T>(random, kind)
+                      : what[k] == 'q' ? q
+                      : what[k] == 'w' ? static_cast<T>(random.uniform() * 4 - 1)
+                                       : p;
+          by_row[k][row * stride + i] = by_column[k][i * rows + row] = x;
+        }
+      }
     }
-    digest.add(blocks.value());
-    digest.add_number(kernel.finish(total, magnified, scale));
   }
 
-  std::vector<Partial> sums(rows);
-  Digest columns;
-  const auto next = static_cast<std::ptrdiff_t>(rows);
-  kernel.columns({{p_columns.data(), q_columns.data()}, {next, next}, n, rows, sums.data()});
-  for (const Partial sum : sums) columns.add_partial(sum);
-  digest.add(columns.value());
-  return columns.value() == blocks.value();
+  RowBatch<T> row_batch(std::size_t first, std::size_t count, const RowStates* normalizers) const {
+    RowBatch<T> batch{};
+    for (std::size_t k = 0; k < kullback::max_inputs; ++k) {
+      batch.in[k] = by_row[k].data() + (by_row[k].empty() ? 0 : first * stride);
+      batch.row_stride[k] = static_cast<std::ptrdiff_t>(stride);
+    }
+    batch.rows = count;
+    batch.n = n;
+    batch.normalizers = normalizers;
+    return batch;
+  }
+
+  ColumnBatch<T> column_batch(const RowStates* normalizers) const {
+    ColumnBatch<T> batch{};
+    for (std::size_t k = 0; k < kullback::max_inputs; ++k) {
+      batch.in[k] = by_column[k].data();
+      batch.step[k] = static_cast<std::ptrdiff_t>(rows);
+    }
+    batch.columns = rows;
+    batch.n = n;
+    batch.normalizers = normalizers;
+    return batch;
+  }
+};
+
+/// Finishes some rows' states and takes down what they have become.
+template <class T, class Finish>
+void digest_finished(const Kernels<T>& kernels, RowStates& states, std::size_t rows, Partial scale,
+                     const Setting& setting, const Finish& finish, Digest& digest) {
+  finish(states, rows);
+  T out[kullback::tile_rows];
+  kernels.round(states, rows, scale, setting, out);
+  for (std::size_t row = 0; row < rows; ++row) {
+    digest.add_partial({states.hi[0][row], states.lo[0][row]});
+    digest.add_number(out[row]);
+  }
+}
+
+/// Rows one by one, as columns, and as the blocks of one long row. False where columns are not what rows are.
+template <class T, class Finish>
+bool digest_rows(const Target& target, const Kernels<T>& kernels, const RowKernel<T>& kernel, const std::string& what,
+                 const Finish& finish, std::uint64_t piece, std::size_t n, Digest& digest) {
+  const RowInputs<T> inputs(what, piece, n);
+  const Setting setting = setting_of(piece);
+  const Partial scale = scale_of(target, piece);
+  RowStates normalizers;
+  if (kernel.normalizer != nullptr) {
+    kernel.normalizer->rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, normalizers);
+    kernel.normalizer->finish(normalizers, inputs.rows, Setting{});
+  }
+
+  RowStates states;
+  Digest rows, columns;
+  kernel.rows(inputs.row_batch(0, inputs.rows, &normalizers), setting, states);
+  digest_finished(kernels, states, inputs.rows, scale, setting, finish, rows);
+  digest.add(rows.value());
+  if (kernel.columns != nullptr) {
+    kernel.columns(inputs.column_batch(&normalizers), setting, states);
+    digest_finished(kernels, states, inputs.rows, scale, setting, finish, columns);
+  }
+
+  // What was normalized by different numbers is not one row.
+  RowStates total;
+  for (std::size_t row = 0; row < inputs.rows; ++row) {
+    RowStates own;
+    if (kernel.normalizer != nullptr) {
+      for (int k = 0; k < RowStates::max_maxima; ++k) {
+        own.max[k][0] = normalizers.max[k][row];
+        own.hi[k][0] = normalizers.hi[k][row];
+        own.lo[k][0] = normalizers.lo[k][row];
+      }
+    }
+    kernel.rows(inputs.row_batch(row, 1, &own), setting, row == 0 ? total : states);
+    if (row != 0) kernel.merge(total, states, 1, setting);
+  }
+  digest_finished(kernels, total, 1, scale, setting, finish, digest);
+  return kernel.columns == nullptr || columns.value() == rows.value();
+}
+
+template <class T>
+void digest_row_map(const RowMapKernel<T>& kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
+  const RowInputs<T> inputs("z", piece, n);
+  RowStates normalizers;
+  kernel.normalizer->rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, normalizers);
+  kernel.normalizer->finish(normalizers, inputs.rows, Setting{});
+  std::vector<T> out(inputs.rows * n);
+  kernel.rows({inputs.row_batch(0, inputs.rows, &normalizers), out.data(), static_cast<std::ptrdiff_t>(n)});
+  for (const T x : out) digest.add_number(x);
 }
 
 struct Line {
@@ -464,26 +596,109 @@ struct Line {
 };
 
 template <class T>
-void digest_kernels(const Target& target, const Kernels<T>& kernels, std::uint64_t samples, std::vector<Line>& lines) {
-  const auto add = [&](const char* name, std::uint64_t digest) {
-    lines.push_back({std::string(name) + ' ' + Format<T>::name, digest, true});
-  };
-  const auto add_map = [&](const char* name, MapKernel<T> kernel) {
-    add(name, digest_pieces(samples, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
-          digest_map<T>(target, kernel, piece, n, digest);
-        }));
-  };
-  const auto add_row = [&](const char* name, const RowKernel<T>& kernel) {
+class TargetDigests {
+ public:
+  TargetDigests(const Target& target, const Kernels<T>& kernels, std::uint64_t samples, std::vector<Line>& lines)
+      : target_(target), kernels_(kernels), samples_(samples), lines_(lines) {}
+
+  void map(const std::string& name, MapKernel<T> kernel, Holds holds = Holds::anything) {
+    add(name, samples_, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+      digest_map<T>(target_, kernel, holds, piece, n, digest);
+      return true;
+    });
+  }
+
+  void rows(const std::string& name, const RowKernel<T>& kernel, const std::string& what) {
+    rows(name, kernel, what, [&](std::uint64_t piece) {
+      return [&, piece](RowStates& states, std::size_t count) { kernel.finish(states, count, setting_of(piece)); };
+    });
+  }
+
+  void categorical(const std::string& name, const CategoricalKernel<T>& kernel) {
+    const bool logits = name.find("logits") != std::string::npos;
+    const std::string predictions = logits ? "z" : "q";
+    const auto loss_of = [&](const RowKernel<T>& sums, bool indexed) {
+      return [&, indexed](std::uint64_t piece) {
+        return [&, indexed, piece](RowStates& states, std::size_t count) {
+          const Setting setting = setting_of(piece);
+          double at_label[kullback::tile_rows], weight[kullback::tile_rows];
+          Random random(piece);
+          for (std::size_t row = 0; row < count; ++row) {
+            at_label[row] = logits ? 8 * random.uniform() - 8 : random.uniform();
+            weight[row] = random.uniform() * 4;
+          }
+          // Only the weighted kernel sums what smoothing spreads.
+          const bool smooth = &sums == &kernel.weighted && piece % 3 == 2;
+          const LossTerms terms{indexed ? at_label : nullptr, indexed && piece % 2 == 0 ? weight : nullptr,
+                                piece % 5 == 0 ? weight : nullptr, smooth};
+          sums.finish(states, count, setting);
+          kernel.loss(states, count, terms, setting);
+        };
+      };
+    };
+    rows(name + " indexed", kernel.indexed, predictions, loss_of(kernel.indexed, true));
+    rows(name + " labelled", kernel.labelled, "p" + predictions, loss_of(kernel.labelled, false));
+    rows(name + " weighted", kernel.weighted, "wp" + predictions, loss_of(kernel.weighted, false));
+  }
+
+  void row_map(const std::string& name, const RowMapKernel<T>& kernel) {
+    add(name, samples_ / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+      digest_row_map<T>(kernel, piece, n, digest);
+      return true;
+    });
+  }
+
+ private:
+  template <class FinishOf>
+  void rows(const std::string& name, const RowKernel<T>& kernel, const std::string& what, const FinishOf& finish_of) {
+    add(name, samples_ / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+      return digest_rows<T>(target_, kernels_, kernel, what, finish_of(piece), piece, n, digest);
+    });
+  }
+
+  /// digest_piece(piece, n, digest) tells whether the piece is consistent.
+  template <class Piece>
+  void add(const std::string& name, std::uint64_t samples, const Piece& digest_piece) {
     std::atomic<bool> same{true};
-    add(name, digest_pieces(samples / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
-          if (!digest_rows<T>(target, kernel, piece, n, digest)) same = false;
-        }));
-    lines.back().consistent = same;
+    const std::uint64_t value = digest_pieces(samples, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+      if (!digest_piece(piece, n, digest)) same = false;
+    });
+    lines_.push_back({name + ' ' + Format<T>::name, value, same});
+  }
+
+  const Target& target_;
+  const Kernels<T>& kernels_;
+  std::uint64_t samples_;
+  std::vector<Line>& lines_;
+};
+
+/// Of the names of a measure's inputs, what they hold.
+template <class... Names>
+std::string inputs_of(const Names&... names) {
+  std::string what;
+  const auto add = [&what](const std::string& name) {
+    what += name == "z" || name.find("logits") != std::string::npos ? 'z' : name[0];
   };
-#define KULLBACK_ROW(inputs, name, operation) add_row(#name, kernels.name);
-#define KULLBACK_MAP(inputs, name, operation) add_map(#name, kernels.name);
-#define KULLBACK_PACK(name) add_map(#name, kernels.name);
+  (add(names), ...);
+  return what;
+}
+
+template <class T>
+void digest_kernels(const Target& target, const Kernels<T>& kernels, std::uint64_t samples, std::vector<Line>& lines) {
+  TargetDigests<T> digests(target, kernels, samples, lines);
+#define KULLBACK_ROW(name, operation, ...) digests.rows(#name, kernels.name, inputs_of(__VA_ARGS__));
+#define KULLBACK_MAP(name, operation, input) digests.map(#name, kernels.name);
+#define KULLBACK_ROW_MAP(name, operation) digests.row_map(#name, kernels.name);
+#define KULLBACK_BINARY(name, operation, input)                             \
+  digests.map(#name, kernels.name.map, Holds::labels);                      \
+  digests.map(#name " weighted", kernels.name.weighted_map, Holds::labels); \
+  digests.rows(#name " sum", kernels.name.sum, inputs_of("p", input));      \
+  digests.rows(#name " weighted sum", kernels.name.weighted_sum, inputs_of("w", "w", "p", input));
+#define KULLBACK_CATEGORICAL(name, operation, input) digests.categorical(#name, kernels.name);
+#define KULLBACK_TOKENS(name, operation) digests.rows(#name, kernels.name.normalizer, "z");
+#define KULLBACK_PACK(name) digests.map(#name, kernels.name);
 #include "kernels.def"
+  digests.rows("total", kernels.total, "q");
 }
 
 std::uint64_t digest_units(const Target& target) {

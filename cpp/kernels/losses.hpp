@@ -1,0 +1,299 @@
+/// Cross-entropy of labels y and predictions q, or of predictions that are given by their logits z.
+///
+///   binary        w [pos_weight y' (-log q) + (1 - y') (-log(1 - q))],          y' = keep y + spread
+///                 from logits -log q = log1p(exp(-|z|)) + max(-z, 0), -log(1 - q) = log1p(exp(-|z|)) + max(z, 0)
+///   categorical   sum_j w_j y'_j (-log q_j)
+///                 from logits -log q_j = (m - z_j) + log1p(S'), see logits.hpp
+///
+/// All terms are >= 0. A mass of 0 adds 0, whatever is predicted.
+
+// Binary ------------------------------------------------------------------------------------------------------------
+
+/// -log q and -log(1-q) in units of `root`, and where q is a prediction at all.
+template <class Digits, class V>
+struct Informations {
+  PairOf<Digits, V> of_true, of_false;
+  decltype(V() > V()) valid;
+};
+
+struct OfProbability {
+  static constexpr bool logits = false;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static Informations<Digits, V> of(V q, double root) {
+    constexpr double infinity = Constants<double>::infinity;
+    auto of_true = times(log_of_positive<Digits>(q), -root), of_false = times(log1p_of_finite<Digits>(-q), -root);
+    of_true.hi = select(q == 0, infinity, of_true.hi);
+    of_false.hi = select(q == 1, infinity, of_false.hi);
+    return {of_true, of_false, (q >= 0) & ((1 - q) >= 0)};
+  }
+};
+
+struct OfLogit {
+  static constexpr bool logits = true;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static Informations<Digits, V> of(V z, double root) {
+    // Softplus counts in what exponentials can be magnified by.
+    const double one = root * root;
+    const Softplus<Digits, V> softplus(z, one);
+    return {times(softplus.of(-z, one), 1 / root), times(softplus.of(z, one), 1 / root), z == z};
+  }
+};
+
+KULLBACK_INLINE constexpr double root_of(double one) { return one == 1 ? 1 : root_of_magnification; }
+
+template <class Prediction>
+struct BinaryLoss {
+  static constexpr int inputs = 2, logits_from = Prediction::logits ? 1 : 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting&, double one, V y, V q) {
+    const double root = root_of(one);
+    const auto information = Prediction::template of<Digits>(q, root);
+    const auto rest = two_sum<Digits>(broadcast_like<V>(1.0), -y);
+    const auto true_term = product(exactly<Digits>(y * root), zero_where(y == 0, information.of_true));
+    const auto false_term = product(times(rest, root), zero_where(rest.hi == 0, information.of_false));
+    auto loss = sum_of(true_term, false_term);
+    loss.hi = select((y >= 0) & (rest.hi >= 0) & information.valid, loss.hi, Constants<double>::nan);
+    return loss;
+  }
+};
+
+template <class Prediction>
+struct WeightedBinaryLoss {
+  static constexpr int inputs = 4, logits_from = Prediction::logits ? 3 : 4;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting& setting, double one, V weight, V pos_weight, V y, V q) {
+    const double root = root_of(one);
+    const auto information = Prediction::template of<Digits>(q, root);
+    const auto rest = two_sum<Digits>(broadcast_like<V>(1.0), -y);
+    const auto keep = exactly<Digits, V>(setting.keep), spread = exactly<Digits, V>(setting.spread);
+    const auto true_mass = sum_of(product(exactly<Digits>(y), keep), spread);
+    const auto false_mass = sum_of(product(rest, keep), spread);
+    // Of a tiny and a huge weight the product comes first, so that nothing is lost below the normal range.
+    const auto mixed = (abs(weight) - 1) * (abs(pos_weight) - 1) < 0;
+    const auto both = two_product<Digits>(weight, pos_weight);
+    const auto one_by_one = exactly<Digits>(pos_weight);
+    const auto first = select(mixed, both, one_by_one);
+    const auto second = exactly<Digits>(select(mixed, 1, weight));
+    auto loss = sum_of(term(true_mass, information.of_true, root, first, second),
+                       term(false_mass, information.of_false, root, exactly<Digits>(weight)));
+    loss.hi = select((y >= 0) & (rest.hi >= 0) & information.valid, loss.hi, Constants<double>::nan);
+    return loss;
+  }
+
+ private:
+  /// mass * information * weights, in units of root^2; 0 where a factor is 0 and another infinite.
+  template <class V, class Low, class... Weights>
+  KULLBACK_INLINE static Pair<V, Low> term(Pair<V, Low> mass, Pair<V, Low> information, double root,
+                                           Weights... weights) {
+    const auto tiny = abs(mass.hi) < 0x1p-700;
+    const V lens = select(tiny, broadcast_like<V>(magnification), 1);
+    const V back = select(tiny, broadcast_like<V>(1 / magnification), 1);
+    auto y = product(scaled_by(times(mass, root), lens), zero_where(mass.hi == 0, information));
+    ((y = product(zero_where((weights.hi == 0) & (abs(y.hi) == Constants<double>::infinity), y), weights)), ...);
+    return scaled_by(y, back);
+  }
+
+  template <class V, class Low>
+  KULLBACK_INLINE static Pair<V, Low> scaled_by(Pair<V, Low> x, V power_of_2) {
+    return {x.hi * power_of_2, x.lo * power_of_2};
+  }
+};
+
+struct BinaryCrossEntropy {
+  using Plain = BinaryLoss<OfProbability>;
+  using Weighted = WeightedBinaryLoss<OfProbability>;
+};
+
+struct BinaryCrossEntropyFromLogits {
+  using Plain = BinaryLoss<OfLogit>;
+  using Weighted = WeightedBinaryLoss<OfLogit>;
+};
+
+// Categorical -------------------------------------------------------------------------------------------------------
+
+/// Adds what one class, of weight w, adds to the sums.
+template <class Sum, class V, class Low>
+KULLBACK_INLINE void add_labelled(Sum& sum, V y, Pair<V, Low> information) {
+  using Digits = typename Sum::Digits;
+  sum.require(y >= 0);
+  // What is as likely as the likeliest class adds nothing here, even where its label is infinite.
+  const V counted = zero_where(information.hi == 0, y);
+  sum.template add_products<LossSum::labelled>(zero_where(y == 0, information), counted);
+  sum.template add_products<LossSum::labelled_mass>(exactly<Digits>(broadcast_like<V>(1.0)), y);
+}
+
+template <class Sum, class V, class Low>
+KULLBACK_INLINE void add_weighted(Sum& sum, V w, V y, Pair<V, Low> information) {
+  using Digits = typename Sum::Digits;
+  sum.require(y >= 0);
+  const auto mass = two_product<Digits>(y * sum.mass_unit, w);
+  // An infinite information counts even where the product of both masses is too small for a number.
+  const auto infinite = abs(information.hi) == Constants<double>::infinity;
+  const auto some = select(infinite, exactly<Digits>(zero_where(y == 0, w)), mass);
+  const auto counted = zero_where(information.hi == 0, some);
+  sum.template add<LossSum::labelled>(product(counted, zero_where(counted.hi == 0, information)));
+  sum.template add<LossSum::labelled_mass>(mass);
+  sum.template add_products<LossSum::spread_out>(zero_where(w == 0, information), w);
+  sum.template add_products<LossSum::spread_out_mass>(exactly<Digits>(broadcast_like<V>(1.0)), w);
+}
+
+/// sum w (m - z), merged: what was counted from the smaller maximum is counted from the larger one.
+KULLBACK_OUT_OF_LINE void merge_information(RowStates& total, const RowStates& next, RowLanes lanes, int k,
+                                            const Rescaling& rescaling) {
+  const auto mass = rescaling.smaller(total, next, lanes, k + 1);
+  const auto shift = zero_where(mass.hi == 0, product(rescaling.gap, mass));
+  const auto rest = sum_of(rescaling.smaller(total, next, lanes, k), shift);
+  lanes.store(total, k, sum_of(rescaling.larger(total, next, lanes, k), rest));
+  merge_sum(total, next, lanes, k + 1);
+}
+
+struct LabelledLogits {
+  static constexpr Reads reads = Reads::maxima;
+  static constexpr int inputs = 2, logits_from = 1, sums = 3;
+
+  template <class Sum, class Known, class V>
+  KULLBACK_INLINE static void add(Sum& sum, const Known& known, V y, V z) {
+    const auto gap = known.template gap<typename Sum::Digits>(z);
+    sum.template add<LossSum::base>(known.leave_out(exp_of_gap(gap, sum.one)));
+    add_labelled(sum, y, -gap);
+  }
+  KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double one) {
+    const Rescaling rescaling(total, next, lanes, 0, one);
+    merge_information(total, next, lanes, LossSum::labelled, rescaling);
+    merge_mass(total, next, lanes, LossSum::base, rescaling);
+  }
+  KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double one) {
+    lanes.store(states, LossSum::base, log_sum(states, lanes, LossSum::base, one));
+  }
+};
+
+struct WeightedLogits : LabelledLogits {
+  static constexpr int inputs = 3, logits_from = 2, sums = 5;
+
+  template <class Sum, class Known, class V>
+  KULLBACK_INLINE static void add(Sum& sum, const Known& known, V w, V y, V z) {
+    const auto gap = known.template gap<typename Sum::Digits>(z);
+    sum.template add<LossSum::base>(known.leave_out(exp_of_gap(gap, sum.one)));
+    add_weighted(sum, w, y, -gap);
+  }
+  KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double one) {
+    const Rescaling rescaling(total, next, lanes, 0, one);
+    merge_information(total, next, lanes, LossSum::labelled, rescaling);
+    merge_information(total, next, lanes, LossSum::spread_out, rescaling);
+    merge_mass(total, next, lanes, LossSum::base, rescaling);
+  }
+};
+
+/// Sums that are merged by adding them.
+template <int Inputs, int Sums>
+struct PlainSums {
+  static constexpr Reads reads = Reads::plain;
+  static constexpr int inputs = Inputs, logits_from = Inputs, sums = Sums;
+
+  KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double /*one*/) {
+    for (int k = 0; k < Sums; ++k) merge_sum(total, next, lanes, k);
+  }
+  KULLBACK_INLINE static void finish(RowStates&, RowLanes, double /*one*/) {}
+};
+
+/// -log q of q >= 0.
+template <class Digits, class V>
+KULLBACK_INLINE PairOf<Digits, V> information_of(V q) {
+  constexpr double infinity = Constants<double>::infinity;
+  auto y = -log_of_positive<Digits>(q);
+  y.hi = select(q == 0, infinity, y.hi);
+  y.hi = select(q == infinity, -infinity, y.hi);
+  return y;
+}
+
+/// Whether a row holds probabilities: of a class index nothing else is summed.
+struct CheckedProbabilities : PlainSums<1, 1> {
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V q) {
+    sum.require(q >= 0);
+  }
+};
+
+struct LabelledProbabilities : PlainSums<2, 3> {
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V y, V q) {
+    sum.require(q >= 0);
+    add_labelled(sum, y, information_of<typename Sum::Digits>(q));
+  }
+};
+
+struct WeightedProbabilities : PlainSums<3, 5> {
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V w, V y, V q) {
+    sum.require(q >= 0);
+    add_weighted(sum, w, y, information_of<typename Sum::Digits>(q));
+  }
+};
+
+struct CategoricalCrossEntropy {
+  using Indexed = CheckedProbabilities;
+  using Labelled = LabelledProbabilities;
+  using Weighted = WeightedProbabilities;
+
+  /// The information of a row's class, counted as the sums count it.
+  KULLBACK_INLINE static Pair<Pack<double>> information(const RowStates&, RowLanes, Pack<double> q) {
+    auto y = information_of<Working>(q);
+    y.hi = select(q >= 0, y.hi, Constants<double>::nan);
+    return y;
+  }
+};
+
+struct CategoricalCrossEntropyFromLogits {
+  using Indexed = LogNormalizer<1>;
+  using Labelled = LabelledLogits;
+  using Weighted = WeightedLogits;
+
+  KULLBACK_INLINE static Pair<Pack<double>> information(const RowStates& states, RowLanes lanes, Pack<double> z) {
+    const auto most = lanes.load(states.max[0]);
+    return zero_where(z == most, two_sum(most, -z));
+  }
+};
+
+/// The loss of finished states, in units of one, and in `labelled` what it is before samples are weighted.
+template <class Op>
+void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Setting& setting) {
+  const double one = setting.one, unit = setting.mass_unit;
+  const bool same_units = unit == one;
+  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+    const auto rest = lanes.load(states, LossSum::base);
+    const auto total = [&](int k) KULLBACK_INLINE_LAMBDA {
+      // Of equal units the product would have one too many.
+      const double root = same_units ? root_of(one) : 1;
+      const auto mass = lanes.load(states, k + 1);
+      const auto of_base = product(times(mass, 1 / root), times(rest, 1 / root));
+      const auto information = times(lanes.load(states, k), same_units ? 1 : one);
+      return sum_of(information, zero_where(rest.hi == 0, of_base));
+    };
+    Pair<Pack<double>> y;
+    if (terms.at_label != nullptr) {
+      const auto weight = terms.label_weight == nullptr ? broadcast<double>(1.0) : lanes.load(terms.label_weight);
+      const auto mass = exactly<Working>(same_units ? weight : weight * unit);
+      const auto information = times(Op::information(states, lanes, lanes.load(terms.at_label)), one);
+      y = sum_of(product(zero_where(weight == 0, information), mass), product(rest, mass));
+    } else {
+      y = total(LossSum::labelled);
+    }
+    if (terms.smooth) {
+      const auto kept = setting.keep.hi == 0 ? exactly<Working>(broadcast<double>(0.0)) : y;
+      y = sum_of(product(kept, exactly<Working, Pack<double>>(setting.keep)),
+                 product(total(LossSum::spread_out), exactly<Working, Pack<double>>(setting.spread)));
+    }
+    if (!same_units) y = times(y, 1 / unit);
+    lanes.store(states.hi[LossSum::labelled], y.hi);
+    if (terms.sample_weight != nullptr) {
+      const auto weight = lanes.load(terms.sample_weight);
+      const auto infinite = abs(y.hi) == Constants<double>::infinity;
+      y = product(zero_where((weight == 0) & infinite, y), exactly<Working>(weight));
+    }
+    lanes.store(states, 0, y);
+  });
+}
