@@ -72,7 +72,7 @@ class ReductionJob {
       : kernels_(kernels), kernel_(kernel), job_(operands, dtype, inner, outer), out_(out), scale_(scale) {}
 
   std::size_t elements() const { return job_.elements(); }
-  void prepare() { job_.prepare(); }
+  void prepare() { job_.prepare(kernel_.columns == nullptr); }
 
   void run() {
     const auto evaluate = [&](const Tile& tile, const Setting& setting, RowStates& states) {

@@ -131,7 +131,8 @@ class RowJob {
   int threads() const { return threads_; }
   const Inputs<T>& inputs() const { return inputs_; }
 
-  /// To be called before anything else. `fetches`: whether for_blocks will be called.
+  /// To be called before anything else. `fetches`: whether rows will be gathered even where they lie side by side, for
+  /// for_blocks or for a kernel that does not read columns.
   void prepare(bool fetches = false) {
     if (rows_ == 0) return;
     threads_ = threads_for(elements());
@@ -252,7 +253,7 @@ class RowJob {
       const std::size_t end = std::min(begin + block_size, n_);
       RowStates next;
       RowStates& block = begin == 0 ? states : next;
-      if (side_by_side_) {
+      if (side_by_side_ && kernel.columns != nullptr) {
         ColumnBatch<T> batch{};
         batch.columns = tile.rows;
         batch.n = end - begin;

@@ -72,7 +72,7 @@ struct ColumnBatch {
 template <class T>
 struct RowKernel {
   void (*rows)(const RowBatch<T>& batch, const Setting& setting, RowStates& states);
-  /// The same states as rows', of rows that lie side by side; null where inputs never lie so.
+  /// The same states as rows', of rows that lie side by side; null where they are to be gathered.
   void (*columns)(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states);
   /// Adds the states of the rows' next block.
   void (*merge)(RowStates& total, const RowStates& next, std::size_t rows, const Setting& setting);

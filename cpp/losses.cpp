@@ -192,7 +192,7 @@ class CategoricalJob {
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
-    job_.prepare();
+    job_.prepare(kernel_.columns == nullptr);
     if (call_.reduction == Reduction::none) return;
     // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
     constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;

@@ -81,8 +81,18 @@ constexpr const RowKernel<T>* normalizer_of() {
   }
 }
 
+/// Of the larger ones, copies for columns would take more room than they are worth: their rows are gathered.
 template <class Op, class T>
-constexpr RowKernel<T> measure = {rows<Op, T>, columns<Op, T>, merge<Op>, finish<Op>, normalizer_of<Op, T>()};
+constexpr auto columns_of() {
+  if constexpr (Op::reads == Reads::normalizers) {
+    return nullptr;
+  } else {
+    return columns<Op, T>;
+  }
+}
+
+template <class Op, class T>
+constexpr RowKernel<T> measure = {rows<Op, T>, columns_of<Op, T>(), merge<Op>, finish<Op>, normalizer_of<Op, T>()};
 
 template <class T>
 constexpr Kernels<T> kernels_of = {
