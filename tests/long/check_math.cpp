@@ -366,6 +366,9 @@ Partial scale_of(const Target& target, std::uint64_t piece) {
   return piece / 2 % 2 == 0 ? Partial{1, 0} : target.reciprocal_log(2);
 }
 
+/// Elements behind every array: qemu faults where a masked load or store reaches beyond mapped memory, as no CPU does.
+constexpr std::size_t padding = 64;
+
 /// The settings of a call, by turns: plain ones, magnified ones, with label smoothing.
 Setting setting_of(std::uint64_t piece) {
   Setting setting;
@@ -383,10 +386,10 @@ enum class Holds { anything, labels };
 template <class T>
 void digest_map(const Target& target, MapKernel<T> kernel, Holds holds, std::uint64_t piece, std::size_t n,
                 Digest& digest) {
-  std::vector<T> in[kullback::max_inputs], out(n);
+  std::vector<T> in[kullback::max_inputs], out(n + padding);
   MapBatch<T> batch{};
   for (std::size_t which = 0; which < kullback::max_inputs; ++which) {
-    in[which].resize(n);
+    in[which].resize(n + padding);
     batch.in[which] = in[which].data();
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint64_t index = (piece * kullback::max_inputs + which) * kullback::block_size + i;
@@ -404,6 +407,7 @@ void digest_map(const Target& target, MapKernel<T> kernel, Holds holds, std::uin
   Setting setting = setting_of(piece);
   setting.one = setting.mass_unit = 1;
   kernel(batch, setting);
+  out.resize(n);
   for (const T x : out) digest.add_number(x);
 }
 
@@ -480,8 +484,8 @@ struct RowInputs {
       : rows(rows_of(length)), n(length), stride(length + piece % 5) {
     Random random(~piece);
     for (std::size_t k = 0; k < what.size(); ++k) {
-      by_row[k].resize(rows * stride);
-      by_column[k].resize(rows * n);
+      by_row[k].resize(rows * stride + padding);
+      by_column[k].resize(rows * n + padding);
     }
     for (std::size_t row = 0; row < rows; ++row) {
       const std::uint64_t kind = random.below(distribution_kinds);
@@ -584,8 +588,9 @@ void digest_row_map(const RowMapKernel<T>& kernel, std::uint64_t piece, std::siz
   RowStates normalizers;
   kernel.normalizer->rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, normalizers);
   kernel.normalizer->finish(normalizers, inputs.rows, Setting{});
-  std::vector<T> out(inputs.rows * n);
+  std::vector<T> out(inputs.rows * n + padding);
   kernel.rows({inputs.row_batch(0, inputs.rows, &normalizers), out.data(), static_cast<std::ptrdiff_t>(n)});
+  out.resize(inputs.rows * n);
   for (const T x : out) digest.add_number(x);
 }
 
