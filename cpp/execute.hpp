@@ -56,13 +56,6 @@ class Inputs {
 
   const T* element(int i, std::ptrdiff_t offset) const { return reinterpret_cast<const T*>(data_[i] + offset); }
 
-  /// The value of one element, wherever it is.
-  T value(int i, std::ptrdiff_t offset) const {
-    T x;
-    gather_[i](&x, 0, data_[i] + offset, 0, 0, 1, 1);
-    return x;
-  }
-
   void allocate_buffers(int threads) {
     if (!all_direct_) buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
   }
@@ -129,7 +122,6 @@ class RowJob {
   std::size_t elements() const { return n_ * rows_; }
   std::size_t rows() const { return rows_; }
   int threads() const { return threads_; }
-  const Inputs<T>& inputs() const { return inputs_; }
 
   /// To be called before anything else. `fetches`: whether rows will be gathered even where they lie side by side, for
   /// for_blocks or for a kernel that does not read columns.

@@ -61,7 +61,6 @@ class Labels {
   bool ignored(std::int64_t label) const { return ignores_ && label == ignored_; }
   bool in_range(std::int64_t label) const { return static_cast<std::uint64_t>(label) < classes_; }
   bool good(std::int64_t label) const { return in_range(label) || ignored(label); }
-  std::size_t classes() const { return classes_; }
 
   /// Throws IndexError for the first bad label of an array of that shape, if there is one.
   void check(const Operand& operand, const char* noun) const {
