@@ -297,6 +297,17 @@ std::array<int, max_dims> memory_order(const Operand& operand) {
   return order;
 }
 
+void require_fits(const Operand& operand, const Shape& shape, const char* meaning) {
+  bool fits = operand.ndim() <= shape.ndim;
+  for (int d = 0; fits && d < operand.ndim(); ++d) {
+    const py::ssize_t length = shape.length[shape.ndim - operand.ndim() + d];
+    fits = operand.length(d) == length || operand.length(d) == 1;
+  }
+  if (fits) return;
+  throw py::value_error(std::string(operand.name()) + " has shape " + show(shape_of(operand)) + "; expected " +
+                        show(shape) + meaning);
+}
+
 DType result_dtype(Operands& operands) {
   bool float32 = false;
   for (const Operand* operand : operands) {
@@ -337,6 +348,16 @@ Shape broadcast_shapes(Operands& operands) {
 std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int d) {
   const int own = d - (shape.ndim - operand.ndim());
   return own < 0 || operand.length(own) == 1 ? 0 : operand.stride(own);
+}
+
+void put_strides(std::ptrdiff_t (&strides)[Dims::operands], Operands& operands, const Shape& shape, int d) {
+  for (std::size_t i = 0; i < operands.size() && operands[i] != nullptr; ++i) {
+    strides[i] = broadcast_stride(*operands[i], shape, d);
+  }
+}
+
+bool equal(const Shape& a, const Shape& b) {
+  return a.ndim == b.ndim && std::equal(a.length, a.length + a.ndim, b.length);
 }
 
 namespace {
@@ -382,6 +403,17 @@ std::array<bool, max_dims> parse_axis(py::handle axis, int ndim) {
     reduced[normalize(axis)] = true;
   }
   return reduced;
+}
+
+ReducedAxes::ReducedAxes(const Shape& shape, py::handle axis, py::handle keepdims)
+    : reduced_(parse_axis(axis, shape.ndim)) {
+  const int keep = PyObject_IsTrue(keepdims.ptr());
+  if (keep < 0) throw py::error_already_set();
+  keepdims_ = keep != 0;
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (reduced(d) && !keepdims_) continue;
+    result.length[result.ndim++] = reduced(d) ? 1 : shape.length[d];
+  }
 }
 
 int parse_class_axis(py::handle axis, int ndim) {

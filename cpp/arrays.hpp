@@ -49,10 +49,11 @@ inline Gather<double> gather_as(const Source& source) {
 enum class DType { float32, float64 };
 
 /// Dimensions that several arrays run through together; unit ones dropped, neighbours joined where all strides allow.
-/// After the kernel's inputs comes the output, and what belongs to a whole row of predictions.
+/// After the kernel's inputs come the outputs, and what belongs to a whole row of predictions.
 struct Dims {
-  static constexpr int output = max_inputs, labels = max_inputs + 1, sample_weight = max_inputs + 2;
-  static constexpr int operands = max_inputs + 3;
+  static constexpr int output = max_inputs, gradient = output + 1, second_gradient = output + 2;
+  static constexpr int labels = second_gradient + 1, sample_weight = labels + 1, grad_output = labels + 2;
+  static constexpr int operands = grad_output + 1;
   int count = 0;
   std::size_t length[max_dims];
   std::ptrdiff_t stride[operands][max_dims];
@@ -123,6 +124,8 @@ class Operand {
   py::ssize_t length(int d) const { return shape_[d]; }
   std::ptrdiff_t stride(int d) const { return strides_[d]; }
   const Source& source() const { return *source_; }
+  /// The array; null of a Python scalar.
+  py::handle array() const { return array_; }
   py::tuple shape() const;
 
   std::string dtype_name() const;
@@ -174,14 +177,40 @@ Shape shape_of(const Operand& operand);
 /// An operand's dimensions, those with the longest strides first.
 std::array<int, max_dims> memory_order(const Operand& operand);
 
+/// Throws unless the operand broadcasts to that shape; `meaning` ends the sentence.
+void require_fits(const Operand& operand, const Shape& shape, const char* meaning);
+
 DType result_dtype(Operands& operands);
 Shape broadcast_shapes(Operands& operands);
+
+bool equal(const Shape& a, const Shape& b);
 
 /// The stride of an operand along dimension d of the shape it is broadcast to.
 std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int d);
 
+/// Those of some operands.
+void put_strides(std::ptrdiff_t (&strides)[Dims::operands], Operands& operands, const Shape& shape, int d);
+
 /// Which dimensions an axis argument (None, an int or a tuple of ints) names.
 std::array<bool, max_dims> parse_axis(py::handle axis, int ndim);
+
+/// What the arguments axis and keepdims make of a shape.
+class ReducedAxes {
+ public:
+  ReducedAxes(const Shape& shape, py::handle axis, py::handle keepdims);
+
+  Shape result;
+
+  bool reduced(int d) const { return reduced_[static_cast<std::size_t>(d)]; }
+  /// Where a dimension that is not reduced stands in the result.
+  int result_dim(int d) const {
+    return keepdims_ ? d : d - static_cast<int>(std::count(reduced_.begin(), reduced_.begin() + d, true));
+  }
+
+ private:
+  std::array<bool, max_dims> reduced_;
+  bool keepdims_;
+};
 
 /// The same of an argument that has to be an int.
 int parse_class_axis(py::handle axis, int ndim);

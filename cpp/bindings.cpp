@@ -6,7 +6,6 @@
 #include <pybind11/pybind11.h>
 
 #include <cmath>
-#include <numeric>
 #include <string>
 
 #include "calls.hpp"
@@ -29,7 +28,7 @@ void evaluate_row(const RowKernel<T>& kernel, RowBatch<T> batch, const Setting& 
 
 /// One contiguous row of a plain array, the commonest small call, without the machinery below.
 template <class... Arrays>
-py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays... arrays) {
+py::object plain_row(const Member<RowMeasure>& member, py::handle base, Arrays... arrays) {
   const py::handle inputs[] = {arrays...};
   const auto dtype = plain_float_array(inputs[0]);
   const auto* first = py::detail::array_proxy(inputs[0].ptr());
@@ -42,7 +41,7 @@ py::object plain_row(const Member<RowKernel>& member, py::handle base, Arrays...
   double result = 0;
   with_kernels(*dtype, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
-    const RowKernel<T>& kernel = select(kernels, member);
+    const RowKernel<T>& kernel = select(kernels, member).value;
     RowBatch<T> batch{};
     for (std::size_t i = 0; i < sizeof...(arrays); ++i) {
       batch.in[i] = reinterpret_cast<const T*>(py::detail::array_proxy(inputs[i].ptr())->data);
@@ -97,50 +96,33 @@ bool is_last_axis(py::handle axis) {
   return PyLong_CheckExact(axis.ptr()) && PyLong_AsLongAndOverflow(axis.ptr(), &overflow) == -1 && overflow == 0;
 }
 
-py::object reduce_rows(const Member<RowKernel>& member, Operands& operands, py::handle axis, py::handle base,
+py::object reduce_rows(const Member<RowMeasure>& member, Operands& operands, py::handle axis, py::handle base,
                        py::handle keepdims, py::handle out) {
   const DType dtype = result_dtype(operands);
   const Shape shape = broadcast_shapes(operands);
-  const auto reduced = parse_axis(axis, shape.ndim);
-  const int keep = PyObject_IsTrue(keepdims.ptr());
-  if (keep < 0) throw py::error_already_set();
+  const ReducedAxes reduction(shape, axis, keepdims);
   const Partial scale = parse_base(base);
-
-  Shape result_shape;
-  for (int d = 0; d < shape.ndim; ++d) {
-    const bool gone = reduced[static_cast<std::size_t>(d)];
-    if (!gone || keep != 0) result_shape.length[result_shape.ndim++] = gone ? 1 : shape.length[d];
-  }
-  Output output(out, result_shape, dtype);
+  Output output(out, reduction.result, dtype);
   output.separate_from(operands, shape, false);
-
   Dims inner, outer;
-  int result_dim = 0;
   for (int d = 0; d < shape.ndim; ++d) {
     std::ptrdiff_t strides[Dims::operands] = {};
-    for (int i = 0; i < max_inputs; ++i) {
-      const Operand* operand = operands[static_cast<std::size_t>(i)];
-      if (operand != nullptr) strides[i] = broadcast_stride(*operand, shape, d);
-    }
-    const auto length = static_cast<std::size_t>(shape.length[d]);
-    if (reduced[static_cast<std::size_t>(d)]) {
-      inner.append(length, strides);
-      result_dim += keep;
-    } else {
-      strides[Dims::output] = output.stride(result_dim++);
-      outer.append(length, strides);
-    }
+    put_strides(strides, operands, shape, d);
+    if (!reduction.reduced(d)) strides[Dims::output] = output.stride(reduction.result_dim(d));
+    (reduction.reduced(d) ? inner : outer).append(static_cast<std::size_t>(shape.length[d]), strides);
   }
   outer.closest_last(inner);
   with_kernels(dtype, [&](const auto& kernels, auto zero) {
-    execute(ReductionJob<decltype(zero)>(kernels, select(kernels, member), operands, dtype, inner, outer, output.data(),
-                                         scale));
+    execute(ReductionJob<decltype(zero)>(kernels, select(kernels, member).value, operands, dtype, inner, outer,
+                                         output.data(), scale));
   });
   return output.result();
 }
 
-/// def name(inputs..., axis, base, keepdims, out)
-void define_rows(py::module_& m, const char* name, Member<RowKernel> member, const char* input) {
+std::string gradient_name(const char* name) { return std::string(name) + "_gradient"; }
+
+/// def name(inputs..., axis, base, keepdims, out), and its gradient
+void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* input) {
   m.def(name, [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
     const FloatingPointMode mode;
     if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
@@ -149,9 +131,15 @@ void define_rows(py::module_& m, const char* name, Member<RowKernel> member, con
     const Operand operand(input, p);
     return reduce_rows(member, {&operand}, axis, base, keepdims, out);
   });
+  m.def(gradient_name(name).c_str(), [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims,
+                                         py::handle grad_output, bool value, py::handle out) {
+    const FloatingPointMode mode;
+    const Operand operand(input, p);
+    return row_gradient(member, {&operand}, axis, base, keepdims, {value, {}, grad_output, false}, out);
+  });
 }
 
-void define_rows(py::module_& m, const char* name, Member<RowKernel> member, const char* first_input,
+void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* first_input,
                  const char* second_input) {
   m.def(name, [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
     const FloatingPointMode mode;
@@ -161,6 +149,13 @@ void define_rows(py::module_& m, const char* name, Member<RowKernel> member, con
     const Operand first(first_input, p), second(second_input, q);
     return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
   });
+  m.def(gradient_name(name).c_str(),
+        [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle wrt,
+            py::handle grad_output, bool value, py::handle out) {
+          const FloatingPointMode mode;
+          const Operand first(first_input, p), second(second_input, q);
+          return row_gradient(member, {&first, &second}, axis, base, keepdims, {value, wrt, grad_output, false}, out);
+        });
 }
 
 /// def name(z, axis, out)
@@ -188,15 +183,21 @@ void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> membe
   });
 }
 
-/// def name(p, base, out)
-void define_map(py::module_& m, const char* name, Member<MapKernel> member, const char* input) {
+/// def name(p, base, out), and its gradient
+void define_map(py::module_& m, const char* name, Member<MapMeasure> member, const char* input) {
   m.def(name, [=](py::handle p, py::handle base, py::handle out) {
     const FloatingPointMode mode;
     const Operand operand(input, p);
     const Target& target = active_target();
-    return map_elements({target.float32.*member.float32, target.float64.*member.float64}, {&operand}, parse_base(base),
-                        Setting{}, out);
+    return map_elements({(target.float32.*member.float32).value, (target.float64.*member.float64).value}, {&operand},
+                        parse_base(base), Setting{}, out);
   });
+  if ((active_target().float32.*member.float32).gradient == nullptr) return;
+  m.def(gradient_name(name).c_str(),
+        [=](py::handle p, py::handle base, py::handle grad_output, bool value, py::handle out) {
+          const FloatingPointMode mode;
+          return map_gradient(member, input, p, base, {value, {}, grad_output, false}, out);
+        });
 }
 
 /// def name(x), for the tests of simd/math.hpp
@@ -214,8 +215,17 @@ void define_binary(py::module_& m, const char* name, Member<BinaryKernel> member
   m.def(name, [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
                   py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
     const FloatingPointMode mode;
-    return binary_loss(member, input, labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out);
+    return binary_loss(member, input, {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out});
   });
+  m.def(gradient_name(name).c_str(),
+        [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
+            py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt, py::handle grad_output,
+            bool value, bool hessian, py::handle out) {
+          const FloatingPointMode mode;
+          return binary_gradient(member, input,
+                                 {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out},
+                                 {value, wrt, grad_output, hessian});
+        });
 }
 
 void define_categorical(py::module_& m, const char* name, Member<CategoricalKernel> member, const char* input) {
@@ -223,9 +233,21 @@ void define_categorical(py::module_& m, const char* name, Member<CategoricalKern
                   py::handle sample_weight, py::handle ignore_index, py::handle label_smoothing, py::handle base,
                   py::handle reduction, py::handle out) {
     const FloatingPointMode mode;
-    return categorical_loss(member, input, labels, predictions, axis, weight, sample_weight, ignore_index,
-                            label_smoothing, base, reduction, out);
+    return categorical_loss(
+        member, input,
+        {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out});
   });
+  m.def(gradient_name(name).c_str(),
+        [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
+            py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt,
+            py::handle grad_output, bool value, bool hessian, py::handle out) {
+          const FloatingPointMode mode;
+          const GradientRequest request{value, wrt, grad_output, hessian};
+          return categorical_loss(
+              member, input,
+              {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out},
+              &request);
+        });
 }
 
 void define_tokens(py::module_& m, const char* name, Member<TokenKernel> member) {
@@ -291,47 +313,6 @@ void define_runtime(py::module_& m) {
 }
 
 }  // namespace
-
-py::object map_elements(const MapKernels& kernels, Operands& operands, Partial scale, const Setting& setting,
-                        py::handle out) {
-  const DType dtype = result_dtype(operands);
-  const Shape shape = broadcast_shapes(operands);
-  // As NumPy does, keep the memory order of the operand that has the result's shape.
-  const Operand* like = nullptr;
-  for (const Operand* operand : operands) {
-    if (operand != nullptr && operand->ndim() == shape.ndim) {
-      bool same = true;
-      for (int d = 0; d < shape.ndim; ++d) same = same && operand->length(d) == shape.length[d];
-      if (same) like = operand;
-    }
-  }
-  Output output(out, shape, dtype, like);
-  output.separate_from(operands, shape, true);
-  Dims dims;
-  const Dims none;
-  std::array<int, max_dims> order;
-  if (like != nullptr) {
-    order = memory_order(*like);
-  } else {
-    std::iota(order.begin(), order.begin() + shape.ndim, 0);
-  }
-  for (int i = 0; i < shape.ndim; ++i) {
-    const int d = order[static_cast<std::size_t>(i)];
-    std::ptrdiff_t strides[Dims::operands] = {};
-    for (std::size_t k = 0; k < operands.size() && operands[k] != nullptr; ++k) {
-      strides[k] = operands[k]->weak() ? 0 : broadcast_stride(*operands[k], shape, d);
-    }
-    strides[Dims::output] = output.stride(d);
-    dims.append(static_cast<std::size_t>(shape.length[d]), strides);
-  }
-  if (dtype == DType::float32) {
-    execute(MapJob<float>(kernels.float32, operands, dtype, dims, none, output.data(), scale, setting));
-  } else {
-    execute(MapJob<double>(kernels.float64, operands, dtype, dims, none, output.data(), scale, setting));
-  }
-  return output.result();
-}
-
 }  // namespace kullback
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {

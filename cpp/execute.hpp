@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +36,7 @@ class Inputs {
       for (int d = 0; d < outer.count; ++d) strides_fit = strides_fit && outer.stride[i][d] % item == 0;
       readable_[i] = (operand->native(dtype) || operand->weak()) && strides_fit;
       direct_[i] = readable_[i] && inner.contiguous(i, item);
+      constant_[i] = operand->weak() && !direct_[i];
       all_direct_ = all_direct_ && direct_[i];
     }
   }
@@ -57,19 +59,33 @@ class Inputs {
   const T* element(int i, std::ptrdiff_t offset) const { return reinterpret_cast<const T*>(data_[i] + offset); }
 
   void allocate_buffers(int threads) {
-    if (!all_direct_) buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
+    if (all_direct_) return;
+    buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
+    for (int i = 0; i < count_; ++i) {
+      if (!constant_[i]) continue;
+      for (int thread = 0; thread < threads; ++thread) {
+        gather_[i](buffer(thread, i), 0, data_[i], 0, 0, 1, std::min(block_size, inner_.size()));
+      }
+    }
+  }
+
+  /// Elements from one row of what `fetch` gives to the next.
+  std::ptrdiff_t row_stride(int i, std::ptrdiff_t row_step, std::ptrdiff_t to_row) const {
+    return constant_[i] ? 0 : direct_[i] ? row_step / item : to_row;
   }
 
   T* buffer(int thread, int i) const {
     return buffers_.get() + static_cast<std::size_t>(thread * count_ + i) * buffer_size;
   }
 
-  /// Elements [begin, end) of `rows` rows: where they are already, or copied to the thread's buffer, `to_row` apart.
+  /// Elements [begin, end) of `rows` rows: where they are already, or copied to the thread's buffer, `to_row` apart; at
+  /// most a block of them. What is the same everywhere stands there already.
   const T* fetch(int i, std::ptrdiff_t offset, std::ptrdiff_t row_step, std::size_t rows, std::size_t begin,
                  std::size_t end, std::ptrdiff_t to_row, int thread) const {
     const char* base = data_[i] + offset;
     if (direct_[i]) return reinterpret_cast<const T*>(base) + begin;
     T* const start = buffer(thread, i);
+    if (constant_[i]) return start;
     T* to = start;
     inner_.for_runs(begin, end, [&](const std::ptrdiff_t* run_offset, std::size_t run) {
       const std::ptrdiff_t step = inner_.count == 0 ? 0 : inner_.stride[i][inner_.count - 1];
@@ -84,6 +100,7 @@ class Inputs {
   int count_ = 0;
   const char* data_[max_inputs] = {};
   Gather<T> gather_[max_inputs] = {};
+  bool constant_[max_inputs] = {};
   bool readable_[max_inputs] = {};
   bool direct_[max_inputs] = {};
   bool all_direct_ = true;
@@ -121,6 +138,7 @@ class RowJob {
 
   std::size_t elements() const { return n_ * rows_; }
   std::size_t rows() const { return rows_; }
+  std::size_t length() const { return n_; }
   int threads() const { return threads_; }
 
   /// To be called before anything else. `fetches`: whether rows will be gathered even where they lie side by side, for
@@ -145,6 +163,9 @@ class RowJob {
     } else {
       most_rows_ = gathers && (fetches || !side_by_side_) ? std::min(tile_rows, gathered) : tile_rows;
     }
+    // Rows that are read again are to come from the second-level cache then.
+    constexpr std::size_t tile_elements = std::size_t{1} << 15;
+    if (fetches) most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
     inputs_.allocate_buffers(threads_);
   }
 
@@ -177,15 +198,24 @@ class RowJob {
     share(rows_, [&](std::size_t begin, std::size_t end, int thread) { for_tiles(begin, end, thread, f); });
   }
 
-  /// The finished states of a tile's rows.
+  /// The finished states of a tile's rows, with what their normalizer knows.
   void evaluate(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& states) {
-    RowStates normalizers;
-    if (kernel.normalizer != nullptr) {
-      read(*kernel.normalizer, tile, Setting{}, nullptr, normalizers);
-      kernel.normalizer->finish(normalizers, tile.rows, Setting{});
+    if (kernel.normalizer == nullptr) {
+      read(kernel, tile, setting, nullptr, states);
+      kernel.finish(states, tile.rows, setting);
+      return;
     }
+    RowStates normalizers;
+    read(*kernel.normalizer, tile, Setting{}, nullptr, normalizers);
+    kernel.normalizer->finish(normalizers, tile.rows, Setting{});
     read(kernel, tile, setting, &normalizers, states);
     kernel.finish(states, tile.rows, setting);
+    for (int k = 0; k < RowStates::max_maxima; ++k) {
+      const int sum = RowStates::log_sum + k;
+      std::copy_n(normalizers.max[k], tile.rows, states.max[k]);
+      std::copy_n(normalizers.hi[sum], tile.rows, states.hi[sum]);
+      std::copy_n(normalizers.lo[sum], tile.rows, states.lo[sum]);
+    }
   }
 
   /// Calls f(batch, begin, thread) for the blocks of a tile's rows, elements [begin, begin + batch.n), in any order.
@@ -228,7 +258,7 @@ class RowJob {
     batch.normalizers = normalizers;
     for (int i = 0; i < inputs_.count(); ++i) {
       batch.in[i] = inputs_.fetch(i, tile.at[i], tile.step[i], tile.rows, begin, end, to_row_, thread);
-      batch.row_stride[i] = inputs_.direct(i) ? tile.step[i] / item : to_row_;
+      batch.row_stride[i] = inputs_.row_stride(i, tile.step[i], to_row_);
     }
     return batch;
   }
@@ -339,29 +369,42 @@ void with_results(const Tile& tile, const Setting& setting, Evaluate&& evaluate,
   emit(tile, states, setting, skip);
 }
 
-/// Elements [begin, end) of the output, which `from` holds side by side.
+/// Elements [begin, end) of an output, which `from` holds side by side.
 template <class T>
-void scatter(const Dims& dims, std::size_t begin, std::size_t end, const T* from, char* out) {
-  const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[Dims::output][dims.count - 1];
+void scatter(const Dims& dims, int output, std::size_t begin, std::size_t end, const T* from, char* out) {
+  const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[output][dims.count - 1];
   dims.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t run) {
-    char* to = out + offset[Dims::output];
+    char* to = out + offset[output];
     for (std::size_t i = 0; i < run; ++i, to += step) std::memcpy(to, from++, sizeof(T));
   });
 }
 
-/// An elementwise kernel over all elements of some arrays.
+/// One of the elementwise kernels that run over some arrays.
+template <class T>
+struct MapStep {
+  MapKernel<T> kernel;
+  std::array<int, max_inputs> inputs;  ///< which of the arrays are the kernel's inputs
+  Partial scale;
+  char* out;
+};
+
+template <class T>
+struct MapSteps {
+  MapStep<T> step[3];
+  int count = 0;
+
+  void add(const MapStep<T>& next) { step[count++] = next; }
+};
+
+/// Elementwise kernels over all elements of some arrays, one after the other for each block.
 template <class T>
 class MapJob {
  public:
-  MapJob(MapKernel<T> kernel, Operands& operands, DType dtype, const Dims& dims, const Dims& none, char* out,
-         Partial scale, const Setting& setting)
-      : kernel_(kernel),
-        dims_(dims),
-        inputs_(operands, dtype, dims, none),
-        out_(out),
-        out_direct_(dims.contiguous(Dims::output, item)),
-        scale_(scale),
-        setting_(setting) {}
+  MapJob(const MapSteps<T>& steps, Operands& operands, DType dtype, const Dims& dims, const Dims& none,
+         const Setting& setting)
+      : steps_(steps), dims_(dims), inputs_(operands, dtype, dims, none), setting_(setting) {
+    for (int s = 0; s < steps.count; ++s) out_direct_ = out_direct_ && dims.contiguous(Dims::output + s, item);
+  }
 
   std::size_t elements() const { return dims_.size(); }
 
@@ -374,7 +417,8 @@ class MapJob {
   void run() {
     parallel_for(elements(), threads_, [&](std::size_t begin, std::size_t end, int thread) {
       // Without copies there is nothing to keep in a cache.
-      const std::size_t step = inputs_.all_direct() && out_direct_ ? end - begin : block_size;
+      const bool whole = inputs_.all_direct() && out_direct_ && steps_.count == 1;
+      const std::size_t step = whole ? end - begin : block_size;
       for (; begin < end; begin += step) piece(begin, std::min(begin + step, end), thread);
     });
   }
@@ -383,27 +427,89 @@ class MapJob {
   static constexpr auto item = Inputs<T>::item;
 
   void piece(std::size_t begin, std::size_t end, int thread) const {
-    MapBatch<T> batch{};
-    for (int i = 0; i < inputs_.count(); ++i) batch.in[i] = inputs_.fetch(i, 0, 0, 1, begin, end, 0, thread);
-    batch.n = end - begin;
-    batch.scale = scale_;
-    batch.out = out_direct_ ? reinterpret_cast<T*>(out_) + begin
-                            : results_.get() + static_cast<std::size_t>(thread) * block_size;
-    kernel_(batch, setting_);
-    if (out_direct_) return;
-    scatter(dims_, begin, end, batch.out, out_);
+    const T* in[max_inputs] = {};
+    for (int i = 0; i < inputs_.count(); ++i) in[i] = inputs_.fetch(i, 0, 0, 1, begin, end, 0, thread);
+    for (int s = 0; s < steps_.count; ++s) {
+      const MapStep<T>& step = steps_.step[s];
+      MapBatch<T> batch{};
+      for (int i = 0; i < max_inputs; ++i) batch.in[i] = in[step.inputs[static_cast<std::size_t>(i)]];
+      batch.n = end - begin;
+      batch.scale = step.scale;
+      batch.out = out_direct_ ? reinterpret_cast<T*>(step.out) + begin
+                              : results_.get() + static_cast<std::size_t>(thread) * block_size;
+      step.kernel(batch, setting_);
+      if (!out_direct_) scatter(dims_, Dims::output + s, begin, end, batch.out, step.out);
+    }
   }
 
-  MapKernel<T> kernel_;
+  MapSteps<T> steps_;
   const Dims& dims_;
   Inputs<T> inputs_;
-  char* out_;
-  bool out_direct_;
-  Partial scale_;
+  bool out_direct_ = true;
   Setting setting_;
   int threads_ = 1;
   std::unique_ptr<T[]> results_;
 };
+
+/// Where the rows go that a kernel makes: straight to an array, or by way of the thread's buffer.
+template <class T>
+class RowOutput {
+ public:
+  RowOutput(const Dims& inner, int output, char* out)
+      : inner_(inner), output_(output), out_(out), direct_(inner.contiguous(output, item)) {}
+
+  void prepare(int threads) {
+    if (!direct_) results_.reset(new T[static_cast<std::size_t>(threads) * Inputs<T>::buffer_size]);
+  }
+
+  /// Where a row of the tile begins.
+  char* row(const Tile& tile, std::size_t r) const {
+    return out_ + tile.at[output_] + static_cast<std::ptrdiff_t>(r) * tile.step[output_];
+  }
+
+  /// Has make(out, stride) write the blocks of a tile's rows that begin there.
+  template <class Make>
+  void write(const Tile& tile, std::size_t begin, std::size_t n, int thread, Make&& make) const {
+    if (direct_) {
+      make(reinterpret_cast<T*>(row(tile, 0)) + begin, tile.step[output_] / item);
+      return;
+    }
+    T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
+    make(results, static_cast<std::ptrdiff_t>(n));
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      scatter(inner_, output_, begin, begin + n, results + r * n, row(tile, r));
+    }
+  }
+
+  void write(RowMap<T> map, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
+             const RowFactors* factors, const Setting& setting) const {
+    write(tile, begin, in.n, thread,
+          [&](T* out, std::ptrdiff_t stride) { map(RowMapBatch<T>{in, factors, out, stride}, setting); });
+  }
+
+ private:
+  static constexpr auto item = Inputs<T>::item;
+
+  const Dims& inner_;
+  int output_;
+  char* out_;
+  bool direct_;
+  std::unique_ptr<T[]> results_;
+};
+
+/// What a tile's rows let know, in natural units, of the results of some of them.
+inline void note_states(RowStates& known, std::size_t to, const RowStates& states, std::size_t rows,
+                        const Setting& setting, std::uint64_t skip) {
+  constexpr int sums = RowStates::second_result + 1;
+  for (std::size_t r = 0; r < rows; ++r) {
+    if ((skip >> r & 1) != 0) continue;
+    for (int k = 0; k < RowStates::max_maxima; ++k) known.max[k][to + r] = states.max[k][r];
+    for (int k = 0; k < sums; ++k) {
+      known.hi[k][to + r] = states.hi[k][r] / setting.one;
+      known.lo[k][to + r] = states.lo[k][r] / setting.one;
+    }
+  }
+}
 
 /// A kernel that makes a row of each row.
 template <class T>
@@ -411,68 +517,35 @@ class RowMapJob {
  public:
   RowMapJob(const RowMapKernel<T>& kernel, Operands& operands, DType dtype, const Dims& inner, const Dims& outer,
             char* out)
-      : kernel_(kernel),
-        inner_(inner),
-        job_(operands, dtype, inner, outer),
-        out_(out),
-        out_direct_(inner.contiguous(Dims::output, item)) {}
+      : kernel_(kernel), job_(operands, dtype, inner, outer), out_(inner, Dims::output, out) {}
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
     job_.prepare(true);
-    if (!out_direct_) results_.reset(new T[static_cast<std::size_t>(job_.threads()) * Inputs<T>::buffer_size]);
+    out_.prepare(job_.threads());
   }
 
   void run() {
+    const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
+      job_.evaluate(*kernel_.normalizer, rows, setting, states);
+    };
     job_.for_all_tiles([&](const Tile& tile) {
-      RowStates normalizers;
-      normalize(tile, normalizers);
-      job_.for_blocks(tile, &normalizers, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
-        RowMapBatch<T> batch{};
-        batch.in = in;
-        char* out = out_ + tile.at[Dims::output];
-        if (out_direct_) {
-          batch.out = reinterpret_cast<T*>(out) + begin;
-          batch.out_stride = tile.step[Dims::output] / item;
-          kernel_.rows(batch);
-          return;
-        }
-        batch.out = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
-        batch.out_stride = static_cast<std::ptrdiff_t>(in.n);
-        kernel_.rows(batch);
-        for (std::size_t r = 0; r < in.rows; ++r, out += tile.step[Dims::output]) {
-          scatter(inner_, begin, begin + in.n, batch.out + r * in.n, out);
-        }
+      RowStates known;
+      with_results<T>(tile, Setting{}, evaluate,
+                      [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
+                        note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
+                      });
+      job_.for_blocks(tile, &known, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+        out_.write(kernel_.rows, tile, in, begin, thread, nullptr, Setting{});
       });
     });
   }
 
  private:
-  static constexpr auto item = Inputs<T>::item;
-
-  void normalize(const Tile& tile, RowStates& normalizers) {
-    const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
-      job_.evaluate(*kernel_.normalizer, rows, setting, states);
-    };
-    with_results<T>(tile, Setting{}, evaluate,
-                    [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
-                      for (std::size_t r = 0; r < rows.rows; ++r) {
-                        if ((skip >> r & 1) != 0) continue;
-                        const std::size_t to = rows.first - tile.first + r;
-                        normalizers.max[0][to] = states.max[0][r];
-                        normalizers.hi[0][to] = states.hi[0][r] / setting.one;
-                        normalizers.lo[0][to] = states.lo[0][r] / setting.one;
-                      }
-                    });
-  }
-
   const RowMapKernel<T>& kernel_;
-  const Dims& inner_;
   RowJob<T> job_;
-  char* out_;
-  bool out_direct_;
-  std::unique_ptr<T[]> results_;
+  RowOutput<T> out_;
 };
 
 /// Stores the results of a tile's rows, in units of `scale`.

@@ -10,7 +10,7 @@ namespace kullback {
 /// result depend on it.
 constexpr std::size_t block_size = 4096;
 
-constexpr int max_inputs = 4;
+constexpr int max_inputs = 5;
 
 /// At most so many rows are worked on together.
 constexpr std::size_t tile_rows = 64;
@@ -34,13 +34,17 @@ struct Setting {
   /// Label smoothing: y becomes keep y + spread.
   Partial keep{1, 0};
   Partial spread{0, 0};
+  /// What gradients with respect to labels are less than `keep` times the information: a mean may depend on labels.
+  Partial shift{0, 0};
 };
 
-/// What is known of some rows, each in its own column. What a sum stands for is up to the kernel; after `finish` the
-/// first one is the result.
+/// What is known of some rows, each in its own column. What a sum stands for is up to the kernel. After `finish` the
+/// first one is the result and, of kernels that read logits, those after it are log sum exp(z - max z) of each input.
 struct RowStates {
   static constexpr int max_sums = 5;
   static constexpr int max_maxima = 2;
+  static constexpr int log_sum = 1;
+  static constexpr int second_result = log_sum + max_maxima;
   double max[max_maxima][tile_rows];
   double hi[max_sums][tile_rows];
   double lo[max_sums][tile_rows];
@@ -77,22 +81,41 @@ struct RowKernel {
   /// Adds the states of the rows' next block.
   void (*merge)(RowStates& total, const RowStates& next, std::size_t rows, const Setting& setting);
   void (*finish)(RowStates& states, std::size_t rows, const Setting& setting);
-  /// What reads the rows first; its finished states hold the maximum and log sum exp(z - max) of every input.
+  /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
 };
 
-/// Maps each row to a row, given its normalizer.
+/// What the gradients of some rows are multiplied by.
+struct RowFactors {
+  double hi[tile_rows];
+  double lo[tile_rows];
+};
+
+/// Maps each row to a row, given what is known of it.
 template <class T>
 struct RowMapBatch {
   RowBatch<T> in;
+  const RowFactors* factors;  ///< for gradients
   T* out;
   std::ptrdiff_t out_stride;
 };
 
 template <class T>
+using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
+
+template <class T>
 struct RowMapKernel {
-  void (*rows)(const RowMapBatch<T>& batch);
+  RowMap<T> rows;
   const RowKernel<T>* normalizer;
+};
+
+/// A measure of rows and its gradients with respect to each input.
+template <class T>
+struct RowMeasure {
+  RowKernel<T> value;
+  RowMap<T> gradient[2];
+  /// Whose finished states a gradient needs, or null; it may be `value`. What the first one knows, the second does.
+  const RowKernel<T>* knowledge[2];
 };
 
 template <class T>
@@ -107,15 +130,25 @@ struct MapBatch {
 template <class T>
 using MapKernel = void (*)(const MapBatch<T>& batch, const Setting& setting);
 
+/// A measure of each element and its gradient, which is null where there is none. Gradients have another input before
+/// the value's, a factor.
+template <class T>
+struct MapMeasure {
+  MapKernel<T> value, gradient;
+};
+
 /// A loss of each element, or their sum; without and with weights and smoothing.
 template <class T>
 struct BinaryKernel {
-  MapKernel<T> map, weighted_map;
+  MapMeasure<T> map, weighted_map;
   RowKernel<T> sum, weighted_sum;
+  MapKernel<T> of_labels;  ///< the gradient with respect to the labels, weighted
+  MapKernel<T> hessian;    ///< the second derivative, weighted; null where there is none
 };
 
 /// What the sums of a categorical loss stand for, from logits and from probabilities alike. The information of a class
-/// is counted from that of the likeliest one, which itself is `base`.
+/// is counted from that of the likeliest one, which itself is `base`. Once the loss is there, the first sum is the
+/// loss, `labelled` what it is before samples are weighted, and `base_kept` the former `base`.
 struct LossSum {
   enum Index : int {
     base,             ///< log sum exp(z - max z); 0 of probabilities
@@ -123,6 +156,7 @@ struct LossSum {
     labelled_mass,    ///< sum of w y
     spread_out,       ///< sum of w information
     spread_out_mass,  ///< sum of w
+    base_kept = spread_out,
   };
 };
 
@@ -134,6 +168,28 @@ struct LossTerms {
   bool smooth;
 };
 
+/// What the gradients of some rows at their class are made of.
+struct LabelTerms {
+  const double* prediction;  ///< of the class
+  const double* mass[2];     ///< hi and lo of sum_j w_j y_j
+  const double* target[2];   ///< hi and lo of w y of the class
+  const RowFactors* factors;
+};
+
+/// The gradients of a categorical loss. Those with respect to predictions need the states of the rows if they are
+/// `of_states`; sum w y is their first result.
+template <class T>
+struct CategoricalGradient {
+  bool of_states;
+  RowMap<T> indexed;    ///< of predictions; without the class
+  RowMap<T> labelled;   ///< of labels, predictions
+  RowMap<T> weighted;   ///< of weight, labels, predictions
+  RowMap<T> of_labels;  ///< with respect to labels, of weight, predictions
+  RowMap<T> hessian;    ///< the diagonal, of predictions; null where there is none
+  /// The gradient of each row at its class, of states whose sums are a loss's.
+  void (*at_label)(const RowStates& states, std::size_t rows, const LabelTerms& terms, const Setting& setting, T* out);
+};
+
 /// A loss of each row. Its kernels' states go through `loss` for a result.
 template <class T>
 struct CategoricalKernel {
@@ -142,6 +198,7 @@ struct CategoricalKernel {
   RowKernel<T> weighted;  ///< weight, labels, predictions
   /// Makes losses of finished states.
   void (*loss)(RowStates& states, std::size_t rows, const LossTerms& terms, const Setting& setting);
+  CategoricalGradient<T> gradient;
 };
 
 /// The log-probabilities of chosen classes: losses of class indices, with the other sign.
@@ -153,15 +210,16 @@ struct TokenKernel {
 
 template <class T>
 struct Kernels {
-#define KULLBACK_ROW(name, operation, ...) RowKernel<T> name;
-#define KULLBACK_MAP(name, operation, input) MapKernel<T> name;
+#define KULLBACK_ROW(name, operation, ...) RowMeasure<T> name;
+#define KULLBACK_MAP(name, operation, input) MapMeasure<T> name;
 #define KULLBACK_ROW_MAP(name, operation) RowMapKernel<T> name;
 #define KULLBACK_BINARY(name, operation, input) BinaryKernel<T> name;
 #define KULLBACK_CATEGORICAL(name, operation, input) CategoricalKernel<T> name;
 #define KULLBACK_TOKENS(name, operation) TokenKernel<T> name;
 #define KULLBACK_PACK(name) MapKernel<T> name;
 #include "kernels.def"
-  RowKernel<T> total;  ///< the sum of one input
+  RowKernel<T> total;     ///< the sum of one input
+  RowKernel<T> products;  ///< the sum of the products of two
   /// (hi + lo) * scale / setting.one of finished states, rounded once.
   void (*round)(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out);
 };

@@ -58,6 +58,7 @@ class Labels {
   void read(std::int64_t* to, std::ptrdiff_t offset, std::ptrdiff_t step, std::size_t count) const {
     gather_(to, 0, data_ + offset, 0, step, 1, count);
   }
+  bool ignores() const { return ignores_; }
   bool ignored(std::int64_t label) const { return ignores_ && label == ignored_; }
   bool in_range(std::int64_t label) const { return static_cast<std::uint64_t>(label) < classes_; }
   bool good(std::int64_t label) const { return in_range(label) || ignored(label); }
@@ -112,10 +113,6 @@ inline Shape without(const Shape& shape, int axis) {
     if (d != axis) rest.length[rest.ndim++] = shape.length[d];
   }
   return rest;
-}
-
-inline bool equal(const Shape& a, const Shape& b) {
-  return a.ndim == b.ndim && std::equal(a.length, a.length + a.ndim, b.length);
 }
 
 }  // namespace kullback

@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "calls.hpp"
-#include "labels.hpp"
+#include "gradients.hpp"
 
 namespace kullback {
 namespace {
@@ -47,22 +46,6 @@ Setting setting_of(double smoothing, std::size_t classes) {
   setting.spread.hi = smoothing / count;
   setting.spread.lo = std::fma(-setting.spread.hi, count, smoothing) / count;
   return setting;
-}
-
-Partial two_sum(double a, double b) {
-  const double hi = a + b;
-  const double from_b = hi - a;
-  return {hi, (a - (hi - from_b)) + (b - from_b)};
-}
-
-Partial product(Partial a, Partial b) {
-  const double hi = a.hi * b.hi;
-  return {hi, std::fma(a.hi, b.hi, -hi) + (a.hi * b.lo + a.lo * b.hi)};
-}
-
-Partial quotient(Partial a, Partial b) {
-  const double hi = a.hi / b.hi;
-  return {hi, (std::fma(-hi, b.hi, a.hi) + (a.lo - hi * b.lo)) / b.hi};
 }
 
 void add(Partial& sum, Partial term) {
@@ -104,23 +87,42 @@ class Accumulator {
   Totals lanes_[lanes];
 };
 
-/// Stores the sum or mean of all rows. Warns where a mean is of nothing.
+void warn_of_empty_mean() {
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, "mean of nothing: no row takes part, or their weights sum to 0", 2) != 0) {
+    throw py::error_already_set();
+  }
+}
+
+/// The sum of all results, in nats.
+Partial total_of(const Totals& totals) {
+  Partial value = totals.value;
+  add(value, {totals.magnified.hi / magnification, totals.magnified.lo / magnification});
+  return value;
+}
+
+/// What gradients of a mean are divided by. Warns where a mean is of nothing.
+Partial divisor_of(Partial weight) {
+  weight = two_sum(weight.hi, weight.lo);
+  if (weight.hi != 0) return weight;
+  warn_of_empty_mean();
+  return {std::nan(""), 0};
+}
+
+/// Stores the sum or mean of all rows. Warns where a mean is of nothing, unless that was done.
 template <class T>
-void store_total(const Kernels<T>& kernels, const Totals& totals, Reduction reduction, Partial scale, char* out) {
+void store_total(const Kernels<T>& kernels, const Totals& totals, Reduction reduction, Partial scale, char* out,
+                 bool warned = false) {
   Setting setting;
   Partial value = totals.value;
   if (value.hi == 0 && totals.magnified.hi != 0) {
     setting.one = magnification;
     value = totals.magnified;
   } else {
-    add(value, {totals.magnified.hi / magnification, totals.magnified.lo / magnification});
+    value = total_of(totals);
   }
   if (reduction == Reduction::mean) {
     const Partial weight = two_sum(totals.weight.hi, totals.weight.lo);
-    if (weight.hi == 0 &&
-        PyErr_WarnEx(PyExc_RuntimeWarning, "mean of nothing: no row takes part, or their weights sum to 0", 2) != 0) {
-      throw py::error_already_set();
-    }
+    if (weight.hi == 0 && !warned) warn_of_empty_mean();
     value = weight.hi == 0 ? Partial{std::nan(""), 0} : quotient(value, weight);
   }
   RowStates states;
@@ -129,17 +131,13 @@ void store_total(const Kernels<T>& kernels, const Totals& totals, Reduction redu
   kernels.round(states, 1, scale, setting, reinterpret_cast<T*>(out));
 }
 
-std::ptrdiff_t stride_within(const Operand& operand, const Shape& shape, int d) {
-  return operand.weak() ? 0 : broadcast_stride(operand, shape, d);
-}
-
 /// The sum of an operand's elements, each as often as it occurs in `shape`.
 template <class T>
 Partial total_of(const Kernels<T>& kernels, const Operand& operand, DType dtype, const Shape& shape) {
   Dims inner;
   const Dims outer;
   for (int d = 0; d < shape.ndim; ++d) {
-    inner.append(static_cast<std::size_t>(shape.length[d]), {stride_within(operand, shape, d)});
+    inner.append(static_cast<std::size_t>(shape.length[d]), {broadcast_stride(operand, shape, d)});
   }
   Operands operands = {&operand};
   RowJob<T> job(operands, dtype, inner, outer);
@@ -157,6 +155,14 @@ struct TileLabels {
   double prediction[tile_rows];
   double weight[tile_rows];
   std::uint64_t ignored = 0;
+  std::uint64_t in_range = 0;
+};
+
+/// What the rows of a tile let their gradients know.
+struct TileKnowledge {
+  RowStates states;  ///< of which the first result is sum w y
+  RowFactors factors;
+  double at_label[tile_rows];  ///< the gradient at each row's class
 };
 
 /// What a call of a categorical loss is made of.
@@ -171,6 +177,17 @@ struct CategoricalCall {
   bool smooth;
   Partial scale;
   Setting setting;
+  bool value;                  ///< whether it is asked for
+  const Operand* grad_output;  ///< null where no gradient is asked for
+};
+
+enum class Derivative { of_labels, of_predictions, hessian };
+
+/// A gradient that a call asks for.
+struct GradientPlan {
+  Derivative derivative;
+  char* out;
+  std::ptrdiff_t class_stride;
 };
 
 template <class T>
@@ -179,20 +196,28 @@ class CategoricalJob {
   CategoricalJob(const Kernels<T>& kernels, const CategoricalKernel<T>& kernel, const CategoricalCall& call,
                  Operands& operands, DType dtype, const Dims& inner, const Dims& outer, char* out)
       : kernels_(kernels),
+        all_(kernel),
         kernel_(call.labels == nullptr ? (operands[2] == nullptr ? kernel.labelled : kernel.weighted)
                                        : (call.smooth ? kernel.weighted : kernel.indexed)),
-        loss_(kernel.loss),
         call_(call),
         job_(operands, dtype, inner, outer),
         predictions_(*call.predictions, dtype),
         weight_(call.weight == nullptr ? *call.predictions : *call.weight, dtype),
         sample_weight_(call.sample_weight == nullptr ? *call.predictions : *call.sample_weight, dtype),
+        inner_(inner),
         out_(out) {}
+
+  /// Asks for a gradient.
+  void add(const GradientPlan& plan) {
+    gradients_.push_back({plan, RowOutput<T>(inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
+  }
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
-    job_.prepare(kernel_.columns == nullptr);
+    job_.prepare(kernel_.columns == nullptr || !gradients_.empty());
+    for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
+    ones_.assign(gradients_.empty() ? 0 : block_size, T{1});
     if (call_.reduction == Reduction::none) return;
     // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
     constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;
@@ -203,18 +228,41 @@ class CategoricalJob {
   }
 
   void run() {
-    if (call_.reduction == Reduction::none) {
-      job_.for_all_tiles([&](const Tile& tile) { store(tile); });
+    if (call_.reduction == Reduction::none || !call_.value) {
+      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, 0, nullptr); });
       return;
     }
-    job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
-      for (std::size_t s = begin; s < end; ++s) {
-        Accumulator sum;
-        const std::size_t first = s * rows_in_sum_, last = std::min(first + rows_in_sum_, job_.rows());
-        job_.for_tiles(first, last, thread, [&](const Tile& tile) { accumulate(tile, tile.first - first, sum); });
-        sums_[s] = sum.fold();
-      }
+    accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { work_on(tile, first, &sum); });
+  }
+
+  /// What a mean divides by, before anything is evaluated.
+  Partial weight() {
+    const bool counts_rows = call_.labels == nullptr || !call_.labels->ignores();
+    if (!weighs() && counts_rows) return {static_cast<double>(job_.rows()), 0};
+    run_without_gil(job_.rows(), [&] {
+      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { weigh(tile, first, sum); });
     });
+    return totals().weight;
+  }
+
+  /// The sum of all losses in nats.
+  Partial total() {
+    run_without_gil(job_.elements(), [&] {
+      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) {
+        TileLabels found;
+        look_up(tile, found);
+        with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, sum);
+        });
+      });
+    });
+    return total_of(totals());
+  }
+
+  /// What gradients are multiplied by, and what is taken off those with respect to labels.
+  void scale_gradients(Partial scale, Partial shift) {
+    factors_.emplace(*call_.grad_output, scale);
+    shift_ = shift;
   }
 
   bool met_bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
@@ -226,7 +274,25 @@ class CategoricalJob {
   }
 
  private:
+  struct Gradient {
+    GradientPlan plan;
+    RowOutput<T> output;
+  };
+
   bool weighs() const { return call_.weight != nullptr || call_.sample_weight != nullptr; }
+
+  /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
+  template <class F>
+  void accumulate_tiles(F&& f) {
+    job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
+      for (std::size_t s = begin; s < end; ++s) {
+        Accumulator sum;
+        const std::size_t first = s * rows_in_sum_, last = std::min(first + rows_in_sum_, job_.rows());
+        job_.for_tiles(first, last, thread, [&](const Tile& tile) { f(tile, tile.first - first, sum); });
+        sums_[s] = sum.fold();
+      }
+    });
+  }
 
   void look_up(const Tile& tile, TileLabels& found) {
     if (call_.labels == nullptr) return;
@@ -242,6 +308,7 @@ class CategoricalJob {
       } else if (!labels.in_range(label)) {
         bad_label_.store(true, std::memory_order_relaxed);
       } else {
+        found.in_range |= std::uint64_t{1} << r;
         const std::ptrdiff_t row = tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z];
         found.prediction[r] = predictions_(row + label * call_.class_stride);
         if (call_.weight != nullptr) found.weight[r] = weight_(label * call_.weight->stride(0));
@@ -271,60 +338,220 @@ class CategoricalJob {
         for (std::size_t r = 0; r < rows.rows; ++r) weights[r] = sample_weight(rows, r);
         terms.sample_weight = weights;
       }
-      loss_(states, rows.rows, terms, setting);
+      all_.loss(states, rows.rows, terms, setting);
     };
     with_results<T>(tile, call_.setting, evaluate, emit, {LossSum::labelled, true});
   }
 
-  void store(const Tile& tile) {
+  /// The losses of a tile's rows and their gradients. `sum` is null where losses are stored, or not asked for.
+  void work_on(const Tile& tile, std::size_t first, Accumulator* sum) {
     TileLabels found;
     look_up(tile, found);
-    with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
-      const std::uint64_t ignored = found.ignored >> (rows.first - tile.first);
-      for (std::size_t r = 0; r < rows.rows; ++r) {
-        if ((ignored >> r & 1) != 0) states.hi[0][r] = states.lo[0][r] = 0;
-      }
-      store_results<T>(kernels_.round, out_, rows, states, call_.scale, setting, skip);
-    });
+    TileKnowledge known;
+    const bool noting = !gradients_.empty() && all_.gradient.of_states;
+    if (!gradients_.empty()) find_factors(tile, known.factors);
+    if (call_.value || noting) {
+      with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+        if (noting) note(rows, rows.first - tile.first, found, states, setting, skip, known);
+        if (!call_.value) return;
+        if (sum == nullptr) {
+          store(rows, found.ignored >> (rows.first - tile.first), states, setting, skip);
+        } else {
+          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, *sum);
+        }
+      });
+    }
+    if (!gradients_.empty()) make_gradients(tile, found, known);
   }
 
-  void accumulate(const Tile& tile, std::size_t first, Accumulator& sum) {
+  void store(const Tile& rows, std::uint64_t ignored, RowStates& states, const Setting& setting, std::uint64_t skip) {
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((ignored >> r & 1) != 0) states.hi[0][r] = states.lo[0][r] = 0;
+    }
+    store_results<T>(kernels_.round, out_, rows, states, call_.scale, setting, skip);
+  }
+
+  void accumulate(const Tile& rows, std::size_t first, std::size_t skipped, const TileLabels& found,
+                  const RowStates& states, const Setting& setting, std::uint64_t skip, Accumulator& sum) {
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((found.ignored >> skipped >> r & 1) != 0) continue;
+      const std::size_t row = first + skipped + r;
+      const bool magnified = setting.one != 1;
+      if ((skip >> r & 1) == 0) sum.add_value(row, {states.hi[0][r], states.lo[0][r]}, magnified);
+      // Weights are added row by row, whichever rows are taken again.
+      if (magnified || setting.mass_unit != 1) continue;
+      if (call_.reduction != Reduction::mean) continue;
+      constexpr int mass = LossSum::labelled_mass;
+      sum.add_weight(row, weight_of(rows, r, found.weight[skipped + r], {states.hi[mass][r], states.lo[mass][r]}));
+    }
+  }
+
+  /// Adds up what rows count for in a mean, without looking at predictions.
+  void weigh(const Tile& tile, std::size_t first, Accumulator& sum) {
     TileLabels found;
     look_up(tile, found);
-    with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
-      const std::size_t skipped = rows.first - tile.first;
-      for (std::size_t r = 0; r < rows.rows; ++r) {
-        if ((found.ignored >> skipped >> r & 1) != 0) continue;
-        const std::size_t row = first + skipped + r;
-        const bool magnified = setting.one != 1;
-        if ((skip >> r & 1) == 0) sum.add_value(row, {states.hi[0][r], states.lo[0][r]}, magnified);
-        // Weights are added row by row, whichever rows are taken again.
-        if (magnified || setting.mass_unit != 1) continue;
-        if (call_.reduction != Reduction::mean) continue;
-        sum.add_weight(row, weighs() ? weight_of(rows, r, found.weight[skipped + r], states) : Partial{1, 0});
+    RowStates masses;
+    const bool soft = call_.labels == nullptr && call_.weight != nullptr;
+    if (soft) job_.evaluate(kernels_.products, tile, Setting{}, masses);
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if ((found.ignored >> r & 1) != 0) continue;
+      const Partial mass = soft ? Partial{masses.hi[0][r], masses.lo[0][r]} : Partial{1, 0};
+      sum.add_weight(first + r, weight_of(tile, r, found.weight[r], mass));
+    }
+  }
+
+  void find_factors(const Tile& tile, RowFactors& factors) const {
+    factors_->of(tile, factors);
+    if (call_.sample_weight == nullptr) return;
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      const Partial factor = product({factors.hi[r], factors.lo[r]}, {sample_weight(tile, r), 0});
+      factors.hi[r] = factor.hi;
+      factors.lo[r] = factor.lo;
+    }
+  }
+
+  Partial smoothed(Partial mass, Partial all) const {
+    return call_.smooth ? sum_of(product(mass, call_.setting.keep), product(all, call_.setting.spread)) : mass;
+  }
+
+  /// Keeps what gradients need of the states of some rows, and the gradients at their classes.
+  void note(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states, const Setting& setting,
+            std::uint64_t skip, TileKnowledge& known) const {
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((skip >> r & 1) != 0) continue;
+      const auto sum = [&](int k, double unit) { return Partial{states.hi[k][r] / unit, states.lo[k][r] / unit}; };
+      const auto keep = [&](int k, Partial x) {
+        known.states.hi[k][to + r] = x.hi;
+        known.states.lo[k][to + r] = x.lo;
+      };
+      const Partial labelled =
+          call_.labels != nullptr ? Partial{found.weight[to + r], 0} : sum(LossSum::labelled_mass, setting.mass_unit);
+      keep(0, smoothed(labelled, sum(LossSum::spread_out_mass, setting.mass_unit)));
+      keep(RowStates::log_sum, sum(LossSum::base_kept, setting.one));
+      known.states.max[0][to + r] = states.max[0][r];
+    }
+    if (call_.labels != nullptr) note_labels(rows, to, found, states, setting, skip, known);
+  }
+
+  /// The gradients at the classes of some rows.
+  void note_labels(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states,
+                   const Setting& setting, std::uint64_t skip, TileKnowledge& known) const {
+    double target[2][tile_rows];
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      const Partial at_label = smoothed({found.weight[to + r], 0}, {found.weight[to + r], 0});
+      target[0][r] = at_label.hi;
+      target[1][r] = at_label.lo;
+    }
+    RowFactors factors;
+    std::copy_n(known.factors.hi + to, rows.rows, factors.hi);
+    std::copy_n(known.factors.lo + to, rows.rows, factors.lo);
+    const double* const hi = known.states.hi[0] + to;
+    T results[tile_rows];
+    all_.gradient.at_label(states, rows.rows,
+                           {found.prediction + to, {hi, known.states.lo[0] + to}, {target[0], target[1]}, &factors},
+                           setting, results);
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((skip >> r & 1) == 0) known.at_label[to + r] = double{results[r]};
+    }
+  }
+
+  void make_gradients(const Tile& tile, const TileLabels& found, TileKnowledge& known) {
+    if (!all_.gradient.of_states && call_.labels != nullptr) {
+      const RowStates none;
+      note_labels(tile, 0, found, none, Setting{}, 0, known);
+    }
+    Setting setting = call_.setting;
+    setting.shift = shift_;
+    // The classes of rows are put in afterwards; until then they get what is spread evenly.
+    if (call_.labels != nullptr) setting.keep = {0, 0};
+    RowFactors by_mass;
+    for (std::size_t r = 0; all_.gradient.of_states && r < tile.rows; ++r) {
+      const Partial mass{known.states.hi[0][r], known.states.lo[0][r]};
+      // 0 silences an infinite mass, but not NaN.
+      const bool silent = known.factors.hi[r] == 0 && std::isinf(mass.hi);
+      const Partial factor = silent ? Partial{0, 0} : product({known.factors.hi[r], known.factors.lo[r]}, mass);
+      by_mass.hi[r] = factor.hi;
+      by_mass.lo[r] = factor.lo;
+    }
+    job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+      for (const Gradient& gradient : gradients_) {
+        write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
       }
     });
+    if (call_.labels == nullptr) return;
+    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
+  }
+
+  void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
+             const RowFactors& factors, const RowFactors& by_mass, const Setting& setting) const {
+    const auto& kernels = all_.gradient;
+    const int z = call_.predictions_input;
+    // Kernels take what they read in a row: [[weight,] labels,] predictions.
+    RowBatch<T> batch = in;
+    const auto shift_inputs = [&](int first) {
+      for (int k = first; k <= z; ++k) {
+        batch.in[k - first] = in.in[k];
+        batch.row_stride[k - first] = in.row_stride[k];
+      }
+    };
+    const auto run = [&](RowMap<T> map, const RowFactors& by) {
+      gradient.output.write(map, tile, batch, begin, thread, &by, setting);
+    };
+    switch (gradient.plan.derivative) {
+      case Derivative::hessian:
+        shift_inputs(z);
+        run(kernels.hessian, by_mass);
+        return;
+      case Derivative::of_labels:
+        if (z == 1) {
+          batch.in[0] = ones_.data();
+          batch.row_stride[0] = 0;
+          for (int k = 0; k < 2; ++k) {
+            batch.in[k + 1] = in.in[k];
+            batch.row_stride[k + 1] = in.row_stride[k];
+          }
+        }
+        run(kernels.of_labels, factors);
+        return;
+      case Derivative::of_predictions:
+        if (z == 2) return run(kernels.weighted, factors);
+        if (z == 1) return run(kernels.labelled, factors);
+        return run(kernels.indexed, kernels.of_states ? by_mass : factors);
+    }
+  }
+
+  /// What differs from the gradients of other classes, and the gradients of ignored rows.
+  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge& known) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      char* const row = gradient.output.row(tile, r);
+      const auto put = [&](std::int64_t j, T y) { std::memcpy(row + j * gradient.plan.class_stride, &y, sizeof(T)); };
+      if ((found.ignored >> r & 1) != 0) {
+        for (std::size_t j = 0; j < job_.length(); ++j) put(static_cast<std::int64_t>(j), T{0});
+      } else if ((found.in_range >> r & 1) != 0 && gradient.plan.derivative == Derivative::of_predictions) {
+        put(found.label[r], static_cast<T>(known.at_label[r]));
+      }
+    }
   }
 
   /// What a row counts for in a mean.
-  Partial weight_of(const Tile& tile, std::size_t r, double label_weight, const RowStates& states) const {
-    Partial weight{label_weight, 0};
-    if (call_.labels == nullptr) {
-      weight = {1, 0};
-      if (call_.weight != nullptr) {
-        weight = {states.hi[LossSum::labelled_mass][r], states.lo[LossSum::labelled_mass][r]};
-      }
-    }
+  Partial weight_of(const Tile& tile, std::size_t r, double label_weight, Partial labelled_mass) const {
+    Partial weight{1, 0};
+    if (call_.weight != nullptr) weight = call_.labels == nullptr ? labelled_mass : Partial{label_weight, 0};
     return call_.sample_weight == nullptr ? weight : product(weight, {sample_weight(tile, r), 0});
   }
 
   const Kernels<T>& kernels_;
+  const CategoricalKernel<T>& all_;
   const RowKernel<T>& kernel_;
-  void (*loss_)(RowStates&, std::size_t, const LossTerms&, const Setting&);
   const CategoricalCall& call_;
   RowJob<T> job_;
   Lookup<T> predictions_, weight_, sample_weight_;
+  const Dims& inner_;
   char* out_;
+  std::vector<Gradient> gradients_;
+  std::optional<Factors> factors_;
+  Partial shift_{0, 0};
+  std::vector<T> ones_;
   std::size_t rows_in_sum_ = 1;
   std::vector<Totals> sums_;
   std::atomic<bool> bad_label_{false};
@@ -360,18 +587,6 @@ Shape common_shape(const Operand& labels, const Operand& predictions, int axis) 
   return shape;
 }
 
-/// Throws unless the operand broadcasts to that shape.
-void require_fits(const Operand& operand, const Shape& rows) {
-  bool fits = operand.ndim() <= rows.ndim;
-  for (int d = 0; fits && d < operand.ndim(); ++d) {
-    const py::ssize_t length = rows.length[rows.ndim - operand.ndim() + d];
-    fits = operand.length(d) == length || operand.length(d) == 1;
-  }
-  if (fits) return;
-  throw py::value_error(std::string(operand.name()) + " has shape " + show(shape_of(operand)) + "; expected " +
-                        show(rows) + ", one per row, or what broadcasts to it");
-}
-
 std::optional<Operand> optional_operand(const char* name, py::handle object, bool scalars_are_weak) {
   if (object.is_none()) return std::nullopt;
   return std::optional<Operand>(std::in_place, name, object, scalars_are_weak);
@@ -379,54 +594,119 @@ std::optional<Operand> optional_operand(const char* name, py::handle object, boo
 
 const Operand* address(const std::optional<Operand>& operand) { return operand ? &*operand : nullptr; }
 
+/// Throws where a Hessian is asked for that there is none of.
+void require_hessian_alone(const GradientRequest& request, bool of_labels, const char* predictions) {
+  if (!request.hessian || !of_labels) return;
+  throw py::value_error(std::string("wrt: expected '") + predictions + "' with hessian=True, got " + show(request.wrt));
+}
+
+/// The gradients that a call of a categorical loss asks for.
+struct CategoricalGradients {
+  int count = 0;
+  Derivative derivative[2];
+  bool of_labels;
+  GradOutput grad_output;
+  GradientOut out;
+  std::optional<GradientOutput> output[2];
+
+  CategoricalGradients(const GradientRequest& request, py::handle outs, const Operand& labels,
+                       const Operand& predictions, bool indexed, const Shape& shape, const Shape& value, DType dtype)
+      : of_labels(plan(request, predictions.name())),
+        grad_output(request.grad_output, value),
+        out(outs, request.value, count) {
+    if (of_labels && indexed) {
+      throw py::value_error(std::string("wrt: labels are class indices, which have no gradient; expected '") +
+                            predictions.name() + "'");
+    }
+    for (int k = 0; k < count; ++k) {
+      const Operand& argument = derivative[k] == Derivative::of_labels ? labels : predictions;
+      output[k].emplace(out.gradient[k], argument, shape, dtype);
+    }
+  }
+
+ private:
+  /// Notes which derivatives those are; whether labels' are among them.
+  bool plan(const GradientRequest& request, const char* predictions) {
+    const auto wanted = parse_wrt(request.wrt, "labels", predictions);
+    require_hessian_alone(request, wanted[0], predictions);
+    if (wanted[0]) derivative[count++] = Derivative::of_labels;
+    if (wanted[1]) derivative[count++] = Derivative::of_predictions;
+    if (request.hessian) derivative[count++] = Derivative::hessian;
+    return wanted[0];
+  }
+};
+
 }  // namespace
 
-py::object binary_loss(const Member<BinaryKernel>& member, const char* predictions_name, py::handle labels,
-                       py::handle predictions, py::handle weight, py::handle pos_weight, py::handle label_smoothing,
-                       py::handle base, py::handle reduction, py::handle out) {
-  const Operand y("labels", labels), q(predictions_name, predictions);
-  const auto w = optional_operand("weight", weight, true), pos = optional_operand("pos_weight", pos_weight, true);
-  const double smoothing = parse_smoothing(label_smoothing);
-  const Partial scale = parse_base(base);
-  const Reduction how = parse_reduction(reduction);
-  const Setting setting = setting_of(smoothing, 2);
-  const bool weighted = w || pos || smoothing != 0;
-  const Operand ones("weight");
-  Operands plain = {&y, &q}, all = {w ? &*w : &ones, pos ? &*pos : &ones, &y, &q};
-  Operands& operands = weighted ? all : plain;
+namespace {
 
-  if (how == Reduction::none) {
-    const Target& target = active_target();
-    const auto& float32 = target.float32.*member.float32;
-    const auto& float64 = target.float64.*member.float64;
-    return map_elements({weighted ? float32.weighted_map : float32.map, weighted ? float64.weighted_map : float64.map},
-                        operands, scale, setting, out);
+/// A call of a binary loss. Inputs: labels and predictions, after weight and pos_weight where it is weighted.
+struct BinaryCall {
+  Operand y, q;
+  std::optional<Operand> w, pos;
+  Operand ones;
+  Setting setting;
+  Partial scale;
+  Reduction reduction;
+  bool weighted;
+  Operands operands;
+  DType dtype;
+  Shape shape;
+
+  BinaryCall(const char* predictions_name, const BinaryArguments& arguments)
+      : y("labels", arguments.labels),
+        q(predictions_name, arguments.predictions),
+        w(optional_operand("weight", arguments.weight, true)),
+        pos(optional_operand("pos_weight", arguments.pos_weight, true)),
+        ones("weight"),
+        setting(setting_of(parse_smoothing(arguments.label_smoothing), 2)),
+        scale(parse_base(arguments.base)),
+        reduction(parse_reduction(arguments.reduction)),
+        weighted(w || pos || setting.spread.hi != 0),
+        operands(inputs(weighted)),
+        dtype(result_dtype(operands)),
+        shape(broadcast_shapes(operands)) {}
+
+  std::array<const Operand*, max_inputs> inputs(bool with_weights) const {
+    if (!with_weights) return {&y, &q};
+    return {w ? &*w : &ones, pos ? &*pos : &ones, &y, &q};
   }
-  const DType dtype = result_dtype(operands);
-  const Shape shape = broadcast_shapes(operands);
-  Output output(out, Shape(), dtype);
-  output.separate_from(operands, shape, false);
+
+  Shape result_shape() const { return reduction == Reduction::none ? shape : Shape(); }
+};
+
+/// What a mean of the losses divides by.
+Partial weight_of(const BinaryCall& call) {
+  Partial weight{1, 0};
+  for (int d = 0; d < call.shape.ndim; ++d) weight.hi *= static_cast<double>(call.shape.length[d]);
+  if (!call.w) return weight;
+  with_kernels(call.dtype, [&](const auto& kernels, auto zero) {
+    weight = total_of<decltype(zero)>(kernels, *call.w, call.dtype, call.shape);
+  });
+  return weight;
+}
+
+/// The sum or mean of the losses.
+void reduce_binary(const Member<BinaryKernel>& member, const BinaryCall& call, Output& output, bool warned) {
   Dims inner;
   const Dims outer;
-  for (int d = 0; d < shape.ndim; ++d) {
+  for (int d = 0; d < call.shape.ndim; ++d) {
     std::ptrdiff_t strides[Dims::operands] = {};
-    for (std::size_t i = 0; i < operands.size() && operands[i] != nullptr; ++i) {
-      strides[i] = stride_within(*operands[i], shape, d);
-    }
-    inner.append(static_cast<std::size_t>(shape.length[d]), strides);
+    put_strides(strides, call.operands, call.shape, d);
+    inner.append(static_cast<std::size_t>(call.shape.length[d]), strides);
   }
-  with_kernels(dtype, [&](const auto& kernels, auto zero) {
+  with_kernels(call.dtype, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
     const BinaryKernel<T>& kernel = select(kernels, member);
-    RowJob<T> job(operands, dtype, inner, outer);
+    RowJob<T> job(call.operands, call.dtype, inner, outer);
     job.prepare();
     Totals totals;
     run_without_gil(job.elements(), [&] {
       job.for_all_tiles([&](const Tile& tile) {
         with_results<T>(
-            tile, setting,
+            tile, call.setting,
             [&](const Tile& rows, const Setting& how_far, RowStates& states) {
-              job.evaluate(weighted ? kernel.weighted_sum : kernel.sum, rows, how_far, states);
+              job.evaluate(call.weighted ? kernel.weighted_sum : kernel.sum, rows, how_far, states);
             },
             [&](const Tile&, const RowStates& states, const Setting& how_far, std::uint64_t skip) {
               if (skip != 0) return;
@@ -434,39 +714,119 @@ py::object binary_loss(const Member<BinaryKernel>& member, const char* predictio
             });
       });
     });
-    if (how == Reduction::mean) {
-      totals.weight = w ? total_of<T>(kernels, *w, dtype, shape) : Partial{static_cast<double>(job.elements()), 0};
-    }
-    store_total<T>(kernels, totals, how, scale, output.data());
+    if (call.reduction == Reduction::mean) totals.weight = weight_of(call);
+    store_total<T>(kernels, totals, call.reduction, call.scale, output.data(), warned);
   });
+}
+
+/// The losses themselves.
+MapKernels map_kernels(const Member<BinaryKernel>& member, bool weighted) {
+  const Target& target = active_target();
+  const auto& float32 = target.float32.*member.float32;
+  const auto& float64 = target.float64.*member.float64;
+  if (weighted) return {float32.weighted_map.value, float64.weighted_map.value};
+  return {float32.map.value, float64.map.value};
+}
+
+}  // namespace
+
+py::object binary_loss(const Member<BinaryKernel>& member, const char* predictions_name,
+                       const BinaryArguments& arguments) {
+  const BinaryCall call(predictions_name, arguments);
+  if (call.reduction == Reduction::none) {
+    return map_elements(map_kernels(member, call.weighted), call.operands, call.scale, call.setting, arguments.out);
+  }
+  Output output(arguments.out, Shape(), call.dtype);
+  output.separate_from(call.operands, call.shape, false);
+  reduce_binary(member, call, output, false);
   return output.result();
 }
 
-py::object categorical_loss(const Member<CategoricalKernel>& member, const char* predictions_name, py::handle labels,
-                            py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
-                            py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction,
-                            py::handle out) {
-  const Operand y("labels", labels, false), q(predictions_name, predictions, false);
-  const int class_axis = parse_class_axis(axis, q.ndim());
+py::object binary_gradient(const Member<BinaryKernel>& member, const char* predictions_name,
+                           const BinaryArguments& arguments, const GradientRequest& request) {
+  const BinaryCall call(predictions_name, arguments);
+  const auto wanted = parse_wrt(request.wrt, "labels", predictions_name);
+  require_hessian_alone(request, wanted[0], predictions_name);
+  const bool pair = request.hessian || (wanted[0] && wanted[1]);
+  const Target& target = active_target();
+  const auto& float32 = target.float32.*member.float32;
+  const auto& float64 = target.float64.*member.float64;
+
+  GradOutput grad_output(request.grad_output, call.result_shape());
+  const auto number = grad_output.number();
+  // All derivatives but the prediction's first one are there with weights only.
+  const bool weighted = call.weighted || pair || wanted[0];
+  const Operand* const g = number ? &call.ones : &grad_output.as(call.dtype);
+  const auto inputs = call.inputs(weighted);
+  std::array<const Operand*, max_inputs> all = {g};
+  std::copy_n(inputs.begin(), max_inputs - 1, all.begin() + 1);
+  Operands operands = all;
+
+  const GradientOut outs(arguments.out, request.value, pair ? 2 : 1);
+  std::optional<Output> value;
+  const Operand* const model = model_of(call.operands, call.shape);
+  const bool reduced = call.reduction != Reduction::none;
+  if (request.value) {
+    value.emplace(outs.value, call.result_shape(), call.dtype, reduced ? nullptr : model);
+    value->separate_from(operands, call.shape, false);
+  }
+  std::optional<GradientOutput> gradients[2];
+  const Operand* const arguments_of[] = {wanted[0] ? &call.y : &call.q, &call.q};
+  for (int k = 0; k < (pair ? 2 : 1); ++k) {
+    gradients[k].emplace(outs.gradient[k], *arguments_of[k], call.shape, call.dtype);
+    gradients[k]->separate_from(operands, call.shape, !pair);
+  }
+
+  Partial scale = call.scale;
+  if (number) scale = product(scale, {*number, 0});
+  const bool mean = call.reduction == Reduction::mean;
+  if (mean) scale = quotient(scale, divisor_of(weight_of(call)));
+  if (request.value && reduced) reduce_binary(member, call, *value, mean);
+  MapPlans plans;
+  const int first = static_cast<int>(call.inputs(weighted)[2] == nullptr ? 1 : 3);
+  if (request.value && !reduced) {
+    plans.add({map_kernels(member, call.weighted),
+               call.weighted ? std::array<int, max_inputs>{1, 2, 3, 4} : std::array<int, max_inputs>{first, first + 1},
+               call.scale, &*value});
+  }
+  for (int k = 0; k < (pair ? 2 : 1); ++k) {
+    MapPlan plan{{float32.map.gradient, float64.map.gradient}, {0, first, first + 1}, scale, &gradients[k]->full()};
+    if (call.weighted) plan.kernels = {float32.weighted_map.gradient, float64.weighted_map.gradient};
+    if (wanted[0] && k == 0) plan.kernels = {float32.of_labels, float64.of_labels};
+    if (request.hessian && k == 1) plan.kernels = {float32.hessian, float64.hessian};
+    const bool of_plain = !call.weighted && !(wanted[0] && k == 0) && !(request.hessian && k == 1);
+    if (!of_plain) plan.inputs = in_order;
+    plans.add(plan);
+  }
+  map_elements(plans, operands, call.shape, call.dtype, call.setting);
+  return gradient_result(value ? value->result() : py::object(), gradients[0]->result(),
+                         gradients[1] ? gradients[1]->result() : py::object());
+}
+
+py::object categorical_loss(const Member<CategoricalKernel>& member, const char* predictions_name,
+                            const CategoricalArguments& arguments, const GradientRequest* request) {
+  const Operand y("labels", arguments.labels, false), q(predictions_name, arguments.predictions, false);
+  const int class_axis = parse_class_axis(arguments.axis, q.ndim());
   const bool indexed = are_indices(y, q, class_axis);
   const Shape shape = indexed ? shape_of(q) : common_shape(y, q, class_axis);
   const Shape row_shape = without(shape, class_axis);
   const auto classes = static_cast<std::size_t>(shape.length[class_axis]);
-  const auto w = optional_operand("weight", weight, false);
+  const auto w = optional_operand("weight", arguments.weight, false);
   if (w && (w->ndim() != 1 || w->length(0) != shape.length[class_axis])) {
     throw py::value_error("weight has shape " + show(shape_of(*w)) + "; expected (" + std::to_string(classes) +
                           ",), one per class");
   }
-  const auto sample = optional_operand("sample_weight", sample_weight, true);
-  if (sample) require_fits(*sample, row_shape);
+  const auto sample = optional_operand("sample_weight", arguments.sample_weight, true);
+  if (sample) require_fits(*sample, row_shape, ", one per row, or what broadcasts to it");
   std::optional<Labels> indices;
   if (indexed) {
     indices.emplace(y, classes);
-    indices->ignore(ignore_index);
-  } else if (!ignore_index.is_none()) {
-    throw py::value_error("ignore_index: expected None, for labels are distributions; got " + show(ignore_index));
+    indices->ignore(arguments.ignore_index);
+  } else if (!arguments.ignore_index.is_none()) {
+    throw py::value_error("ignore_index: expected None, for labels are distributions; got " +
+                          show(arguments.ignore_index));
   }
-  const double smoothing = parse_smoothing(label_smoothing);
+  const double smoothing = parse_smoothing(arguments.label_smoothing);
   Operands typed = {&q, indexed ? nullptr : &y, address(w), address(sample)};
   const DType dtype = result_dtype(typed);
 
@@ -477,9 +837,11 @@ py::object categorical_loss(const Member<CategoricalKernel>& member, const char*
   call.labels = indexed ? &*indices : nullptr;
   call.class_stride = q.stride(class_axis);
   call.smooth = smoothing != 0;
-  call.scale = parse_base(base);
-  call.reduction = parse_reduction(reduction);
+  call.scale = parse_base(arguments.base);
+  call.reduction = parse_reduction(arguments.reduction);
   call.setting = setting_of(smoothing, classes);
+  call.value = request == nullptr || request->value;
+  const Shape value_shape = call.reduction == Reduction::none ? row_shape : Shape();
 
   // What the kernel reads: [[weight,] labels,] predictions; ones where nothing is given.
   const Operand ones("weight");
@@ -491,50 +853,92 @@ py::object categorical_loss(const Member<CategoricalKernel>& member, const char*
                 : std::array<const Operand*, max_inputs>{&y, &q};
   call.predictions_input = weighted ? 2 : indexed ? 0 : 1;
 
-  Output output(out, call.reduction == Reduction::none ? row_shape : Shape(), dtype);
+  std::optional<CategoricalGradients> gradients;
+  if (request != nullptr) {
+    gradients.emplace(*request, arguments.out, y, q, indexed, shape, value_shape, dtype);
+    call.grad_output = &gradients->grad_output.operand();
+  }
+  std::optional<Output> output;
+  if (call.value) output.emplace(gradients ? gradients->out.value : arguments.out, value_shape, dtype);
   Operands whole = {&q, indexed ? nullptr : &y}, of_classes = {address(w)},
-           of_rows = {indexed ? &y : nullptr, address(sample)};
-  output.separate_from(whole, shape, false);
-  if (w) output.separate_from(of_classes, shape_of(*w), false);
-  output.separate_from(of_rows, row_shape, false);
+           of_rows = {indexed ? &y : nullptr, address(sample)}, of_values = {call.grad_output};
+  bool writes_to_callers = output && call.reduction == Reduction::none && output->is_callers();
+  const auto separate = [&](auto& out, bool same_is_safe) {
+    out.separate_from(whole, shape, same_is_safe);
+    if (w) out.separate_from(of_classes, shape_of(*w), false);
+    out.separate_from(of_rows, row_shape, false);
+    if (gradients) out.separate_from(of_values, value_shape, false);
+  };
+  if (output) {
+    separate(*output, false);
+    writes_to_callers = call.reduction == Reduction::none && output->is_callers();
+  }
+  if (gradients) {
+    for (int k = 0; k < gradients->count; ++k) {
+      separate(*gradients->output[k], gradients->count == 1);
+      writes_to_callers = writes_to_callers || gradients->output[k]->full().is_callers();
+    }
+  }
   // A caller's array has to stay as it is if a label is bad; anything else written is thrown away then.
-  if (indexed && call.reduction == Reduction::none && output.is_callers()) indices->check(y, "label");
+  if (indexed && writes_to_callers) indices->check(y, "label");
 
   Dims inner, outer;
   for (int d = 0, row_d = 0; d < shape.ndim; ++d) {
     std::ptrdiff_t strides[Dims::operands] = {};
     for (std::size_t i = 0; i < inputs.size() && inputs[i] != nullptr; ++i) {
       const Operand& input = *inputs[i];
-      if (input.weak()) continue;
       if (&input == address(w)) {
         strides[i] = d == class_axis ? input.stride(0) : 0;
       } else {
         strides[i] = broadcast_stride(input, shape, d);
       }
     }
+    for (int k = 0; gradients && k < gradients->count; ++k) {
+      strides[Dims::gradient + k] = gradients->output[k]->full().stride(d);
+    }
     const auto length = static_cast<std::size_t>(shape.length[d]);
     if (d == class_axis) {
       inner.append(length, strides);
       continue;
     }
-    if (call.reduction == Reduction::none) strides[Dims::output] = output.stride(row_d);
+    if (call.reduction == Reduction::none) {
+      if (output) strides[Dims::output] = output->stride(row_d);
+      if (gradients) strides[Dims::grad_output] = broadcast_stride(*call.grad_output, row_shape, row_d);
+    }
     if (indexed) strides[Dims::labels] = y.stride(row_d);
-    if (sample) strides[Dims::sample_weight] = stride_within(*sample, row_shape, row_d);
+    if (sample) strides[Dims::sample_weight] = broadcast_stride(*sample, row_shape, row_d);
     outer.append(length, strides);
     ++row_d;
   }
   if (call.reduction == Reduction::none) outer.closest_last(inner);
   with_kernels(dtype, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
-    CategoricalJob<T> job(kernels, select(kernels, member), call, inputs, dtype, inner, outer, output.data());
-    execute(job);
+    CategoricalJob<T> job(kernels, select(kernels, member), call, inputs, dtype, inner, outer,
+                          output ? output->data() : nullptr);
+    const bool mean = call.reduction == Reduction::mean;
+    if (gradients) {
+      for (int k = 0; k < gradients->count; ++k) {
+        Output& full = gradients->output[k]->full();
+        job.add({gradients->derivative[k], full.data(), full.stride(class_axis)});
+      }
+    }
+    job.prepare();
+    if (gradients) {
+      Partial shift{0, 0};
+      const Partial divisor = mean ? divisor_of(job.weight()) : Partial{1, 0};
+      if (job.met_bad_label()) indices->check(y, "label");
+      if (mean && w && !indexed && gradients->of_labels) shift = quotient(job.total(), divisor);
+      job.scale_gradients(quotient(call.scale, divisor), shift);
+    }
+    run_without_gil(job.elements(), [&] { job.run(); });
     if (job.met_bad_label()) indices->check(y, "label");
-    if (call.reduction != Reduction::none) {
-      Totals totals = job.totals();
-      store_total<T>(kernels, totals, call.reduction, call.scale, output.data());
+    if (output && call.reduction != Reduction::none) {
+      store_total<T>(kernels, job.totals(), call.reduction, call.scale, output->data(), gradients && mean);
     }
   });
-  return output.result();
+  if (!gradients) return output->result();
+  return gradient_result(output ? output->result() : py::object(), gradients->output[0]->result(),
+                         gradients->count == 2 ? gradients->output[1]->result() : py::object());
 }
 
 }  // namespace kullback

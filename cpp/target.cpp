@@ -92,23 +92,78 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> measure = {rows<Op, T>, columns_of<Op, T>(), merge<Op>, finish<Op>, normalizer_of<Op, T>()};
+constexpr RowKernel<T> kernel_of = {rows<Op, T>, columns_of<Op, T>(), merge<Op>, finish<Op>, normalizer_of<Op, T>()};
+
+template <class Op, int Input, class T>
+constexpr const RowKernel<T>* knowledge_of() {
+  if constexpr (Op::template Gradient<Input>::reads == Reads::normalizers) {
+    return &kernel_of<typename Op::template Knowledge<Input>, T>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class Op, int Input, class T>
+constexpr RowMap<T> gradient_of() {
+  if constexpr (Input < Op::inputs) {
+    return map_rows<typename Op::template Gradient<Input>, T>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class Op, class T>
+constexpr RowMeasure<T> measure = {kernel_of<Op, T>,
+                                   {gradient_of<Op, 0, T>(), gradient_of<Op, 1, T>()},
+                                   {knowledge_of<Op, 0, T>(), knowledge_of<Op, 1, T>()}};
+
+/// Null for NoGradient.
+template <class Op, class T>
+constexpr MapKernel<T> map_of() {
+  if constexpr (same<Op, NoGradient>) {
+    return nullptr;
+  } else {
+    return map<Op, T>;
+  }
+}
+template <class Op, class T>
+constexpr RowMap<T> row_map_of() {
+  if constexpr (same<Op, NoGradient>) {
+    return nullptr;
+  } else {
+    return map_rows<Op, T>;
+  }
+}
+
+template <class Op, class T>
+constexpr MapMeasure<T> map_measure = {map<Op, T>, map_of<typename Op::Gradient, T>()};
+
+template <class Op, class T>
+constexpr CategoricalGradient<T> categorical_gradient = {Op::gradient_of_states,
+                                                         map_rows<typename Op::IndexedGradient, T>,
+                                                         map_rows<typename Op::LabelledGradient, T>,
+                                                         map_rows<typename Op::WeightedGradient, T>,
+                                                         map_rows<typename Op::LabelGradient, T>,
+                                                         row_map_of<typename Op::Hessian, T>(),
+                                                         at_label<Op, T>};
 
 template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
-#define KULLBACK_MAP(name, operation, input) map<operation, T>,
+#define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
 #define KULLBACK_ROW_MAP(name, operation) {map_rows<operation, T>, &row_kernel<LogNormalizer<1>, T>},
-#define KULLBACK_BINARY(name, operation, input)                                                   \
-  {map<operation::Plain, T>, map<operation::Weighted, T>, rows_alone<SumOf<operation::Plain>, T>, \
-   rows_alone<SumOf<operation::Weighted>, T>},
+#define KULLBACK_BINARY(name, operation, input)                                       \
+  {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
+   rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \
+   map_of<operation::OfLabels, T>(),       map_of<operation::Hessian, T>()},
 #define KULLBACK_CATEGORICAL(name, operation, input)                                                          \
   {row_kernel<operation::Indexed, T>, row_kernel<operation::Labelled, T>, rows_alone<operation::Weighted, T>, \
-   loss<operation>},
+   loss<operation>, categorical_gradient<operation, T>},
 #define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
     rows_alone<Total, T>,
+    rows_alone<Products, T>,
     round<T>,
 };
 

@@ -117,6 +117,29 @@ class Measure(NamedTuple):
         return result
 
 
+class Gradient(NamedTuple):
+    """A measure and the keywords that say by what to differentiate it."""
+
+    measure: Measure
+    way: dict[str, Any]
+
+    def __str__(self) -> str:
+        return ", ".join([str(self.measure), *(f"{key}={value}" for key, value in self.way.items())])
+
+    def __call__(self, *arrays: Any, **options: Any) -> tuple[Any, ...]:
+        """All gradients, also where there is but one."""
+        result = getattr(kullback.grad, self.measure.name)(*arrays, **self.way, **options)
+        return result if isinstance(result, tuple) else (result,)
+
+    @property
+    def places(self) -> list[int]:
+        """For each of its results, which argument it is the gradient by."""
+        if "hessian" in self.way:
+            return [1, 1]
+        wrt = self.way.get("wrt", self.measure.inputs[-1])
+        return self.measure.reals if wrt == "both" else [self.measure.inputs.index(wrt)]
+
+
 @functools.cache
 def parameters(name: str) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(getattr(kullback, name)).parameters)
@@ -163,6 +186,20 @@ def measures() -> list[Measure]:
     return result
 
 
+def gradients() -> list[Gradient]:
+    result = []
+    for measure in measures():
+        if measure.name not in kullback.grad.__all__:
+            continue
+        names = [measure.inputs[i] for i in measure.reals]
+        ways: list[dict[str, Any]] = [{"wrt": name} for name in names] if len(measure.inputs) > 1 else [{}]
+        ways += [{"wrt": "both"}] if len(names) > 1 else []
+        if "hessian" in inspect.signature(getattr(kullback.grad, measure.name)).parameters:
+            ways.append({"hessian": True})
+        result += [Gradient(measure, way) for way in ways]
+    return result
+
+
 def measures_that(condition: Callable[[Measure], bool]) -> Any:
     chosen = [m for m in measures() if condition(m)]
 
@@ -186,6 +223,12 @@ in_units = measures_that(lambda m: "base" in m.options)
 loss = measures_that(lambda m: "reduction" in m.options)
 categorical = measures_that(lambda m: m.is_categorical)
 binary = measures_that(lambda m: m.kind == "binary")
+differentiable = measures_that(lambda m: m.name in kullback.grad.__all__)
+
+
+@pytest.fixture(scope="session", params=gradients(), ids=str)
+def gradient(request: pytest.FixtureRequest) -> Gradient:
+    return request.param
 
 
 @pytest.fixture(scope="session", params=["float32", "float64"])

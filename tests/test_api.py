@@ -631,7 +631,10 @@ def test_arrays_by_name_and_the_rest_by_keyword_only(measure, same_bits):
         measure(*arrays, weights=None)
 
 
-@pytest.mark.parametrize("module", ["probabilities", "logits", "losses", "runtime", "reference", "testing"])
+MODULES = ["probabilities", "logits", "losses", "grad", "value_and_grad", "runtime", "reference", "reference.grad", "testing"]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module):
     result = doctest.testmod(importlib.import_module(f"kullback.{module}"), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted > 0

@@ -519,7 +519,25 @@ def function_of(name: str, kind: str) -> Call:
     return getattr(_core if kind == "pack" else kullback, name)
 
 
-def digest(name: str, kind: str, dtype: np.dtype[Any]) -> str:
+def gradients_of(name: str) -> Call:
+    """All gradients of a measure, one after another, and the Hessian where there is one."""
+    function = getattr(kullback.grad, name)
+    parameters = inspect.signature(function).parameters
+
+    def call(*arrays: np.ndarray, **options: Any) -> np.ndarray:
+        calls: list[dict[str, Any]] = [{}]
+        if "wrt" in parameters and np.ndim(arrays[0]) == np.ndim(arrays[1]):
+            calls = [{"wrt": "both"}]
+        if "hessian" in parameters:
+            calls.append({"hessian": True})
+        results = [function(*arrays, **options, **more) for more in calls]
+        flat = [np.ravel(a) for r in results for a in (r if isinstance(r, tuple) else (r,))]
+        return np.concatenate(flat)
+
+    return call
+
+
+def digest(name: str, kind: str, dtype: np.dtype[Any], of: Callable[[str], Call] | None = None) -> str:
     """SHA-256 of the bits of a function's results, NaN canonical, lowest byte first."""
     function, sha = function_of(name, kind), hashlib.sha256()
     has_base = kind != "pack" and "base" in inspect.signature(function).parameters
@@ -527,7 +545,7 @@ def digest(name: str, kind: str, dtype: np.dtype[Any]) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mean of nothing")  # where the only row is ignored
         for (arrays, options), unit in itertools.product(golden_calls(name, kind, dtype), units):
-            result = np.atleast_1d(function(*arrays, **options, **unit))
+            result = np.atleast_1d((of(name) if of else function)(*arrays, **options, **unit))
             result[np.isnan(result)] = np.nan
             sha.update(result.astype(dtype.newbyteorder("<")).tobytes())
     return sha.hexdigest()
@@ -535,7 +553,14 @@ def digest(name: str, kind: str, dtype: np.dtype[Any]) -> str:
 
 def digests() -> dict[str, dict[str, str]]:
     dtypes = [np.dtype(np.float32), np.dtype(np.float64)]
-    return {name: {t.name: digest(name, kind, t) for t in dtypes} for name, kind in _core.kernels()}
+    table = _core.kernels()
+    values = {name: {t.name: digest(name, kind, t) for t in dtypes} for name, kind in table}
+    gradients = {
+        f"grad.{name}": {t.name: digest(name, kind, t, gradients_of) for t in dtypes}
+        for name, kind in table
+        if name in kullback.grad.__all__
+    }
+    return values | gradients
 
 
 def test_golden_digests(target):

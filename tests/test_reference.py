@@ -904,7 +904,7 @@ def test_reference_shares_no_code_with_the_core() -> None:
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             imported.add("." * node.level + (node.module or ""))
-    assert imported == {"__future__", "collections.abc", "math", "typing"}
+    assert imported == {"__future__", ".", "collections.abc", "math", "typing"}
 
 
 CATEGORICAL = [reference.categorical_cross_entropy, reference.categorical_cross_entropy_from_logits]

@@ -8,6 +8,10 @@
 ///
 /// Terms are good to 1 ULP of float32 and are added in float64; element i of a block goes to lane i mod 16. It takes
 /// half the operations of float64 lanes, and memory is read once. Blocks that hold extreme logits are for those.
+///
+/// Likewise, a multiple of softmax(z) is exp(z) times a number of the row. Its exponent and the leading bits of its
+/// mantissa go into the scale, the logarithm of what is left goes to r. So the result is rounded once, in a range where
+/// nothing is subnormal, and is within 1.7 ULP.
 
 struct DirectMass {
   double max;
@@ -21,11 +25,27 @@ constexpr double direct_least_max = -20, direct_largest_max = 43;
 /// Of a smaller mass, what logits below direct_lowest count too much could be a part that matters.
 constexpr double direct_least_mass = 0x1p-122;
 
+/// factor exp(x + delta) 2^by of a small delta and 1 <= |factor| < 2. The result has to be below 2^128; that of
+/// `lowest`, which less counts as, has to be normal. |x| < 350.
+template <int B>
+KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x, float by, float lowest, float factor, float delta) {
+  using C = Constants<float>;
+  // Rounds to an integer, which stands in its lowest bits then.
+  const float shift = 0x1.8p23F + by;
+  x = max(broadcast<float, B>(lowest), x);
+  const auto shifted = fma(x, C::log2_e, broadcast<float, B>(shift));
+  const auto k = shifted - shift;
+  const auto r = fma(k, -C::ln2_lo, fma(k, -C::ln2_hi, x) + delta);
+  const auto scale = power_of_two(shifted, to_bits(broadcast<float, B>(factor)));
+  const auto rest = fma(r * r, polynomial(Polynomials<float>::short_exp_tail, r), r);
+  return fma(scale, rest, scale);
+}
+
 /// exp(x) 2^64 of x <= 43; that of -131 below.
 template <int B>
 KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x) {
   using C = Constants<float>;
-  // Rounds to an integer; in its lowest bits stands the exponent field of the scale then.
+  // The exponent field of the scale stands in the lowest bits.
   constexpr float shift = 0x1.8p23F + direct_shift + Real<float>::exponent_bias;
   x = max(broadcast<float, B>(direct_lowest), x);
   const auto shifted = fma(x, C::log2_e, broadcast<float, B>(shift));
@@ -139,4 +159,60 @@ KULLBACK_INLINE std::uint64_t direct_masses(const float* z, std::ptrdiff_t step,
   const auto too_small = mass < direct_least_mass;
   return to_word((largest >= direct_least_max) & (broadcast_like<V>(direct_largest_max) >= largest)) &
          ~to_word(too_small);
+}
+
+/// The numbers that make multiples of softmax(z) of exp(z) in some rows.
+struct DirectFactors {
+  struct Row {
+    float shift, lowest, factor, delta;  ///< see direct_exp
+    bool fits;                           ///< false: too extreme
+  };
+  Row row[tile_rows];
+
+  /// Of rows with those maxima and log sum exp(z - max z), times `factors` or, where that is null, 1.
+  KULLBACK_INLINE DirectFactors(const double* most, const double* log_sum, const double* factors, std::size_t rows) {
+    using Lanes = Pack<double>;
+    constexpr double largest_max = 64, largest_factor = 0x1p60;
+    const Lanes one = broadcast<double>(1.0);
+    for (std::size_t first = 0; first < rows; first += Lanes::size) {
+      const std::size_t count = rows - first < Lanes::size ? rows - first : Lanes::size;
+      const auto m = load_wide(most + first, count, 0), rest = load_wide(log_sum + first, count, 0);
+      const auto factor = factors == nullptr ? one : load_wide(factors + first, count, 1);
+      double x[Lanes::size];
+      store(x, exp_of_gap(Pair<Lanes, Nothing>{-(m + rest), {}}, 1).hi * factor);
+      const std::uint64_t fitting = to_word((abs(m) < largest_max) & (rest < largest_max) &
+                                            (abs(factor) < largest_factor) & (abs(factor) > 1 / largest_factor));
+      for (std::size_t i = 0; i < count; ++i) row[first + i] = row_of(x[i], (fitting >> i & 1) != 0);
+    }
+  }
+
+ private:
+  KULLBACK_INLINE static Row row_of(double x, bool fits) {
+    using F = Field<double>;
+    constexpr F::Bits exponent_field = F::exponent & ~(F::Bits{1} << 63);
+    constexpr double least_exponent = 1 - Real<float>::exponent_bias;
+    const auto bits = bit_cast<F::Bits>(x);
+    const auto exponent =
+        static_cast<double>((bits & exponent_field) >> Real<double>::mantissa_bits) - Real<double>::exponent_bias;
+    const double shift = exponent + direct_shift;
+    const double mantissa = bit_cast<double>((bits & ~exponent_field) | F::one);
+    // Cut off, not rounded: it stays below 2.
+    const double leading = bit_cast<double>(bit_cast<F::Bits>(mantissa) & ~((F::Bits{1} << 29) - 1));
+    return {static_cast<float>(shift), static_cast<float>((least_exponent - shift + 0.01) * Constants<double>::ln2),
+            static_cast<float>(leading), static_cast<float>((mantissa - leading) / leading), fits};
+  }
+};
+
+/// Multiples of softmax(z).
+KULLBACK_INLINE void direct_softmax(const float* z, std::size_t n, const DirectFactors::Row& row, float* out) {
+  constexpr std::size_t lanes = Pack<float>::size, pair = 2 * lanes;
+  const auto of = [&](auto x) KULLBACK_INLINE_LAMBDA {
+    const auto y = direct_exp(x, row.shift, row.lowest, row.factor, row.delta);
+    // Adding 0 makes -0 of it 0.
+    return fma(y, from_exponent<float>(-direct_shift), broadcast_like<decltype(y)>(0.0F));
+  };
+  std::size_t i = 0;
+  for (; i + pair <= n; i += pair) store(out + i, of(load<float, pair * sizeof(float)>(z + i)));
+  for (; i + lanes <= n; i += lanes) store(out + i, of(load(z + i)));
+  if (i < n) partial_store(out + i, n - i, of(partial_load(z + i, n - i, 0.0F)));
 }

@@ -4,9 +4,29 @@
 ///   js_divergence   sum [p log(p/m) + q log(q/m)] / 2, m = (p+q)/2  every term >= 0, 0 only at p = q
 ///
 /// Ratios never overflow and keep relative accuracy near 1 (log_ratio_of_positive). A negative or NaN input makes its
-/// row NaN.
+/// row NaN; of the gradients, its own element.
+///
+/// Gradients: kl_divergence log(p/q) + 1 of p, -p/q of q; js_divergence log(p/m) / 2 of p and log(q/m) / 2 of q.
+
+struct LogRatioAndOne : PlainGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, V p, V q) {
+    constexpr double infinity = Constants<double>::infinity;
+    auto y = sum_of(log_ratio_of_positive<Digits>(p, q), exactly<Digits>(broadcast_like<V>(1.0)));
+    y.hi = select((p == 0) | (q == infinity), -infinity, y.hi);
+    y.hi = select((q == 0) | (p == infinity), infinity, y.hi);
+    y = zero_where((p == 0) & (q == 0), y);
+    y.hi = select((p >= 0) & (q >= 0), y.hi, Constants<double>::nan);
+    y.hi = select((p == infinity) & (q == infinity), Constants<double>::nan, y.hi);
+    return in_natural_units(y);
+  }
+};
 
 struct KlDivergence : PlainSum {
+  template <int Input>
+  using Gradient = typename Choice<Input, LogRatioAndOne, NegatedRatio>::Type;
   static constexpr int inputs = 2, logits_from = 2;
 
   template <class Sum, class V>
@@ -58,7 +78,13 @@ struct Jensen {
   }
 };
 
+/// With x = |p - q| / (p + q), log(p/m) is log1p(x) where p is the larger one, and log(p/q) less of q.
+template <int Input>
+struct JsDivergenceGradient;
+
 struct JsDivergence : PlainSum {
+  template <int Input>
+  using Gradient = JsDivergenceGradient<Input>;
   static constexpr int inputs = 2, logits_from = 2;
 
   template <class Sum, class V>
@@ -77,7 +103,6 @@ struct JsDivergence : PlainSum {
     sum.add_products(PairOf<Digits, V>{0.25 * g.hi, 0.25 * g.lo}, a, b);
   }
 
- private:
   /// A power of two that brings a to where neither a + b nor its inverse leaves the normal range.
   template <class V>
   KULLBACK_INLINE static V middle_range(V a) {
@@ -85,5 +110,27 @@ struct JsDivergence : PlainSum {
     constexpr double low = from_exponent<double>(-edge), high = from_exponent<double>(edge);
     constexpr double up = from_exponent<double>(edge + Real<double>::mantissa_bits);
     return select(a < low, up, select(a > high, low, broadcast_like<V>(1.0)));
+  }
+};
+
+template <int Input>
+struct JsDivergenceGradient : PlainGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, V p, V q) {
+    constexpr double infinity = Constants<double>::infinity, nan = Constants<double>::nan;
+    const V own = Input == 0 ? p : q, other = Input == 0 ? q : p;
+    const V a = max(p, q), b = min(p, q);
+    const V unit = JsDivergence::middle_range(a);
+    auto w = fast_two_sum<Digits>(a * unit, b * unit);
+    w.hi = select(w.hi == 0, 1, w.hi);
+    auto y = log1p_of_pair(quotient<Digits>(fast_two_sum<Digits>(a * unit, -(b * unit)), w));
+    y.hi = select(a == infinity, Constants<double>::ln2, y.hi);
+    if constexpr (same<Digits, Working>) y.lo = select(a == infinity, Constants<double>::ln2_low, y.lo);
+    y = select(own < other, sum_of(y, log_ratio_of_positive<Digits>(own, other)), y);
+    y.hi = select((own < other) & ((own == 0) | (other == infinity)), -infinity, y.hi);
+    y.hi = select(((p >= 0) & (q >= 0)) & (b < infinity), y.hi, nan);
+    return in_natural_units(times(y, 0.5));
   }
 };

@@ -11,6 +11,9 @@
 /// A logit of -inf is an impossible class, one of +inf a certain one. Rows of -inf alone, with two of +inf or with a
 /// NaN have no softmax: their normalizer is NaN.
 ///
+/// Gradients, with respect to z: logsumexp softmax(z); entropy -p (log p + H); kl_divergence q - p of q's logits,
+/// p (log(p/q) - KL) of p's; js_divergence p (log(p/m) - KL(p||m)) / 2 of p's and q alike.
+///
 /// S' and what goes with it are merged from block to block: that with the smaller maximum is scaled down by
 /// exp(-gap), gap the difference of the two maxima.
 
@@ -92,7 +95,10 @@ struct LogNormalizer {
   }
 
   KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double one) {
-    for (int k = 0; k < Inputs; ++k) lanes.store(states, k, log_sum(states, lanes, k, one));
+    Pair<Pack<double>> sums[Inputs];
+    for (int k = 0; k < Inputs; ++k) sums[k] = log_sum(states, lanes, k, one);
+    for (int k = 0; k < Inputs; ++k) lanes.store(states, RowStates::log_sum + k, sums[k]);
+    lanes.store(states, 0, sums[0]);
   }
 
  private:
@@ -103,18 +109,65 @@ struct LogNormalizer {
   }
 };
 
+/// A gradient that needs finished states.
+struct KnowingGradient {
+  static constexpr bool is_gradient = true, is_softmax = false;
+  static constexpr Reads reads = Reads::normalizers;
+};
+
+struct LogSumExpGradient : KnowingGradient {
+  static constexpr bool is_softmax = true;
+  static constexpr int inputs = 1;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V z) {
+    return in_exponential_units(exp_of_gap(known.log_probability<Digits>(z), exponential_unit<Digits>));
+  }
+};
+
 struct LogSumExp : LogNormalizer<1> {
+  template <int Input>
+  using Gradient = LogSumExpGradient;
+  template <int Input>
+  using Knowledge = LogSumExp;
+
   KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double one) {
     constexpr double infinity = Constants<double>::infinity;
     const auto most = lanes.load(states.max[0]);
     const auto mass = lanes.load(states.hi[0]);
-    auto y = sum_of(exactly<Working>(most * one), log_sum(states, lanes, 0, one));
+    const auto rest = log_sum(states, lanes, 0, one);
+    auto y = sum_of(exactly<Working>(most * one), rest);
     y.hi = select(most == -infinity, select(mass == mass, -infinity, mass), y.hi);
     lanes.store(states, 0, y);
+    lanes.store(states, RowStates::log_sum, rest);
+  }
+};
+
+/// p (x - mean) of log p, in units of its own that leave room for large differences.
+template <class V, class Low>
+KULLBACK_INLINE Element<V, Low> weighted_deviation(Pair<V, Low> log_p, Pair<V, Low> deviation) {
+  using Digits = DigitsOf<Low>;
+  constexpr double unit = exponential_unit<Digits>, root = same<Digits, Spare> ? 1 : root_of_magnification;
+  const auto p = exp_of_gap(log_p, unit);
+  const auto absent = p.hi == 0;
+  return {product(p, zero_where(absent, times(deviation, 1 / root))), broadcast_like<V>(root / unit)};
+}
+
+struct EntropyFromLogitsGradient : KnowingGradient {
+  static constexpr int inputs = 1;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V z) {
+    const auto log_p = known.log_probability<Digits>(z);
+    return weighted_deviation(log_p, -sum_of(log_p, known.result<Digits, V>()));
   }
 };
 
 struct EntropyFromLogits {
+  template <int Input>
+  using Gradient = EntropyFromLogitsGradient;
+  template <int Input>
+  using Knowledge = EntropyFromLogits;
   static constexpr Reads reads = Reads::maxima;
   static constexpr int inputs = 1, logits_from = 0, sums = 2;
 
@@ -141,11 +194,35 @@ struct EntropyFromLogits {
 
   KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double one) {
     const auto mass = lanes.load(states, 0);
-    auto y = sum_of(log_sum(states, lanes, 0, one), quotient(lanes.load(states, 1), whole(mass, one)));
+    const auto rest = log_sum(states, lanes, 0, one);
+    auto y = sum_of(rest, quotient(lanes.load(states, 1), whole(mass, one)));
     y = zero_where(mass.hi == -1, y);
+    lanes.store(states, RowStates::log_sum, rest);
     lanes.store(states, 0, y);
   }
 };
+
+/// Up to here the series in the gap serve.
+constexpr double near_gap = 0.34;
+
+/// exp(x) - 1 - x for |x| < near_gap.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> exponential_excess(Pair<V, Low> x) {
+  const auto square = product(x, x);
+  if constexpr (same<Low, Nothing>) {
+    return {square.hi * polynomial(Polynomials<float>::exp_tail, x.hi), {}};
+  } else {
+    const V cubic = square.hi * x.hi * polynomial<1>(Polynomials<double>::exp_tail, x.hi);
+    return fast_two_sum(0.5 * square.hi, fma(broadcast_like<V>(0.5), square.lo, cubic));
+  }
+}
+
+/// unit (1 - exp(-gap)) of gap >= 0, given unit exp(-gap).
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> one_less_exponential(Pair<V, Low> gap, Pair<V, Low> exponential, double unit) {
+  const auto far = sum_of(exactly<DigitsOf<Low>>(broadcast_like<V>(unit)), -exponential);
+  return select(gap.hi < near_gap, times(sum_of(gap, -exponential_excess(-gap)), unit), far);
+}
 
 /// Two probabilities p and q, by their logits.
 template <class Digits, class V>
@@ -173,24 +250,13 @@ struct Couple {
     ratio = exp_of_gap(-gap, 1);
   }
 
-  /// Up to here the series in the gap serve.
-  static constexpr double near = 0.34;
-
-  /// (exp(x) - 1 - x) for |x| < near.
-  KULLBACK_INLINE static PairOf<Digits, V> excess(PairOf<Digits, V> x) {
-    const auto square = product(x, x);
-    if constexpr (same<Digits, Spare>) {
-      return {square.hi * polynomial(Polynomials<float>::exp_tail, x.hi), {}};
-    } else {
-      const V cubic = square.hi * x.hi * polynomial<1>(Polynomials<double>::exp_tail, x.hi);
-      return fast_two_sum(0.5 * square.hi, fma(broadcast_like<V>(0.5), square.lo, cubic));
-    }
-  }
-
   /// 1 - ratio.
-  KULLBACK_INLINE PairOf<Digits, V> difference() const {
-    const auto far = sum_of(exactly<Digits>(broadcast_like<V>(1.0)), -ratio);
-    return select(gap.hi < near, sum_of(gap, -excess(-gap)), far);
+  KULLBACK_INLINE PairOf<Digits, V> difference() const { return one_less_exponential(gap, ratio, 1); }
+
+  /// log(max(p, q) / m) of m = (p + q) / 2.
+  KULLBACK_INLINE PairOf<Digits, V> log_of_mean() const {
+    const auto both = sum_of(exactly<Digits>(broadcast_like<V>(1.0)), ratio);
+    return log1p_of_pair(quotient<Digits>(difference(), both));
   }
 
  private:
@@ -202,8 +268,68 @@ struct Couple {
   KULLBACK_INLINE static Pair<V, Nothing> normalized(Pair<V, Nothing> x) { return x; }
 };
 
+/// q - p of q's logits.
+struct ProbabilityDifference : KnowingGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V p_logit, V q_logit) {
+    const Couple<Digits, V> couple(known, p_logit, q_logit, exponential_unit<Digits>);
+    auto difference = zero_where(couple.absent, product(couple.larger, couple.difference()));
+    difference.hi = difference.hi + (known.nan_or_zero(0) + known.nan_or_zero(1));
+    return in_exponential_units(select(couple.q_larger, difference, -difference));
+  }
+};
+
+/// sum p log(p/q), in which an error that all logarithms share remains: so it cancels in what they differ by.
+struct MeanLogRatio : PlainSum {
+  static constexpr Reads reads = Reads::normalizers;
+  static constexpr int inputs = 2, logits_from = 0;
+
+  template <class Digits, class V, class Known>
+  KULLBACK_INLINE static PairOf<Digits, V> log_ratio(const Known& known, V p_logit, V q_logit) {
+    return sum_of(sum_of(known.template gap<Digits>(p_logit, 0), -known.template gap<Digits>(q_logit, 1)),
+                  sum_of(known.template log_sum<Digits, V>(1), -known.template log_sum<Digits, V>(0)));
+  }
+
+  template <class Sum, class Known, class V>
+  KULLBACK_INLINE static void add(Sum& sum, const Known& known, V p_logit, V q_logit) {
+    constexpr double infinity = Constants<double>::infinity;
+    using Digits = typename Sum::Digits;
+    const auto gap = known.template gap<Digits>(p_logit, 0);
+    const auto p = exp_of_gap(sum_of(gap, -known.template log_sum<Digits, V>(0)), sum.one);
+    auto term = product(p, zero_where(p.hi == 0, log_ratio<Digits>(known, p_logit, q_logit)));
+    const auto excluded = known.template gap<Digits>(q_logit, 1).hi == -infinity;
+    term.hi = select(excluded & (gap.hi > -infinity), infinity, term.hi);
+    sum.add(term);
+  }
+};
+
+/// p (log(p/q) - KL). Where q excludes a class that p does not, KL is infinite and outweighs what is finite.
+struct KlDivergenceFromLogitsGradient : KnowingGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V p_logit, V q_logit) {
+    constexpr double infinity = Constants<double>::infinity;
+    auto log_p = known.log_probability<Digits>(p_logit, 0);
+    log_p.hi = log_p.hi + known.nan_or_zero(1);
+    if (known.results[0].hi == infinity) {
+      const auto excluded = known.gap<Digits>(q_logit, 1).hi == -infinity;
+      const V limit = select(excluded, broadcast_like<V>(infinity), -infinity);
+      return in_exponential_units(exactly<Digits>(zero_where(log_p.hi == -infinity, limit)));
+    }
+    const auto log_ratio = MeanLogRatio::log_ratio<Digits>(known, p_logit, q_logit);
+    return weighted_deviation(log_p, sum_of(log_ratio, -known.result<Digits, V>()));
+  }
+};
+
 /// With x = log(q/p), a term q - p + p log(p/q) is p (exp(x) - 1 - x).
 struct KlDivergenceFromLogits : PlainSum {
+  template <int Input>
+  using Gradient = typename Choice<Input, KlDivergenceFromLogitsGradient, ProbabilityDifference>::Type;
+  template <int Input>
+  using Knowledge = typename Choice<Input, MeanLogRatio, LogNormalizer<2>>::Type;
   static constexpr Reads reads = Reads::normalizers;
   static constexpr int inputs = 2, logits_from = 0;
 
@@ -213,21 +339,66 @@ struct KlDivergenceFromLogits : PlainSum {
     const Couple<Digits, V> couple(known, p_logit, q_logit, sum.one);
     const auto x = select(couple.q_larger, couple.gap, -couple.gap);
     const auto p_ratio = select(couple.q_larger, couple.ratio, exactly<Digits>(broadcast_like<V>(1.0)));
-    const auto near = product(p_ratio, couple.excess(x));
+    const auto near = product(p_ratio, exponential_excess(x));
     // In units of the larger one: (1 - r) - r gap for q > p, gap - (1 - r) for p > q.
     const auto absent_gap = couple.ratio.hi == 0;
     const auto moment = product(couple.ratio, zero_where(absent_gap, couple.gap));
     const auto difference = couple.difference();
     const auto far =
         sum_of(select(couple.q_larger, difference, couple.gap), -select(couple.q_larger, moment, difference));
-    const auto term = zero_where(couple.absent, select(couple.gap.hi < couple.near, near, far));
+    const auto term = zero_where(couple.absent, select(couple.gap.hi < near_gap, near, far));
     auto weighted = product(couple.larger, term);
     weighted.hi = select(couple.p_without_q, couple.infinity, weighted.hi);
     sum.add(weighted);
   }
 };
 
+/// KL(p||m) and KL(q||m), m = (p + q) / 2.
+struct DivergencesFromMean {
+  static constexpr Reads reads = Reads::normalizers;
+  static constexpr int inputs = 2, logits_from = 0, sums = 2;
+
+  template <class Sum, class Known, class V>
+  KULLBACK_INLINE static void add(Sum& sum, const Known& known, V p_logit, V q_logit) {
+    using Digits = typename Sum::Digits;
+    const Couple<Digits, V> couple(known, p_logit, q_logit, sum.one);
+    const auto of_larger = couple.log_of_mean();
+    const auto vanishes = couple.ratio.hi == 0;
+    const auto of_smaller = zero_where(vanishes, sum_of(of_larger, -couple.gap));
+    const auto larger = zero_where(couple.absent, product(couple.larger, of_larger));
+    const auto smaller = zero_where(couple.absent, product(product(couple.larger, couple.ratio), of_smaller));
+    sum.template add<0>(select(couple.q_larger, smaller, larger));
+    sum.template add<1>(select(couple.q_larger, larger, smaller));
+  }
+  KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double /*one*/) {
+    for (int k = 0; k < sums; ++k) merge_sum(total, next, lanes, k);
+  }
+  KULLBACK_INLINE static void finish(RowStates& states, RowLanes lanes, double /*one*/) {
+    lanes.store(states, RowStates::second_result, lanes.load(states, 1));
+  }
+};
+
+template <int Input>
+struct JsDivergenceFromLogitsGradient : KnowingGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V p_logit, V q_logit) {
+    const Couple<Digits, V> couple(known, p_logit, q_logit, 1);
+    const auto of_larger = couple.log_of_mean(), of_smaller = sum_of(of_larger, -couple.gap);
+    const auto log_ratio =
+        Input == 0 ? select(couple.q_larger, of_smaller, of_larger) : select(couple.q_larger, of_larger, of_smaller);
+    auto log_own = known.log_probability<Digits>(Input == 0 ? p_logit : q_logit, Input);
+    log_own.hi = log_own.hi + known.nan_or_zero(1 - Input);
+    return weighted_deviation(log_own, times(sum_of(log_ratio, -known.result<Digits, V>(Input)), 0.5));
+  }
+};
+
 struct JsDivergenceFromLogits : PlainSum {
+  template <int Input>
+  using Gradient = JsDivergenceFromLogitsGradient<Input>;
+  template <int Input>
+  using Knowledge = DivergencesFromMean;
   static constexpr Reads reads = Reads::normalizers;
   static constexpr int inputs = 2, logits_from = 0;
 
@@ -242,25 +413,27 @@ struct JsDivergenceFromLogits : PlainSum {
   }
 };
 
-/// The logarithm of softmax(z), before it is rounded.
-template <class Digits, class V>
-KULLBACK_INLINE PairOf<Digits, V> log_probability(const Normalizers<double>& known, V z) {
-  return sum_of(known.template gap<Digits>(z), -known.template log_sum<Digits, V>());
-}
+/// Not a gradient: the row's elements themselves.
+struct RowMapping {
+  static constexpr bool is_gradient = false, is_softmax = false;
+  static constexpr Reads reads = Reads::normalizers;
+  static constexpr int inputs = 1;
+};
 
-struct Softmax {
+struct Softmax : RowMapping {
+  static constexpr bool is_softmax = true;
+
   template <class Digits, class V>
-  KULLBACK_INLINE static V of(const Normalizers<double>& known, V z) {
-    // Magnified, and so with digits to spare, down to the smallest subnormal.
-    constexpr double one = same<Digits, Spare> ? 1 : magnification;
-    return value(exp_of_gap(log_probability<Digits>(known, z), one)) * (1 / one);
+  KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {
+    constexpr double unit = exponential_unit<Digits>;
+    return value(exp_of_gap(known.log_probability<Digits>(z), unit)) * (1 / unit);
   }
 };
 
-struct LogSoftmax {
+struct LogSoftmax : RowMapping {
   template <class Digits, class V>
-  KULLBACK_INLINE static V of(const Normalizers<double>& known, V z) {
-    const auto y = log_probability<Digits>(known, z);
+  KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {
+    const auto y = known.log_probability<Digits>(z);
     return select(y.hi - y.hi == 0, value(y), y.hi);
   }
 };
@@ -286,6 +459,7 @@ struct Softplus {
 };
 
 struct Sigmoid {
+  using Gradient = NoGradient;
   static constexpr int inputs = 1;
 
   template <class Digits, class V>
@@ -298,6 +472,7 @@ struct Sigmoid {
 };
 
 struct LogSigmoid {
+  using Gradient = NoGradient;
   static constexpr int inputs = 1;
 
   template <class Digits, class V>
@@ -306,7 +481,37 @@ struct LogSigmoid {
   }
 };
 
+/// sigmoid(-|z|) and sigmoid(|z|), in units of one.
+template <class Digits, class V>
+struct Sigmoids {
+  PairOf<Digits, V> smaller, larger;
+
+  KULLBACK_INLINE Sigmoids(V z, double one) {
+    const auto mass = exp_of_gap(exactly<Digits>(-abs(z)), one);
+    const auto both = sum_of(exactly<Digits>(broadcast_like<V>(1.0)), times(mass, 1 / one));
+    smaller = quotient<Digits>(mass, both);
+    larger = quotient<Digits>(exactly<Digits>(broadcast_like<V>(one)), both);
+  }
+
+  /// sigmoid(z).
+  KULLBACK_INLINE PairOf<Digits, V> of(V z) const { return select(z < 0, smaller, larger); }
+};
+
+/// -z sigmoid(z) sigmoid(-z).
+struct BinaryEntropyFromLogitsGradient {
+  static constexpr int inputs = 2;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting&, double one, V factor, V z) {
+    const Sigmoids<Digits, V> sigmoids(z, one);
+    const auto variance = product(sigmoids.smaller, times(sigmoids.larger, 1 / one));
+    const auto by = exactly<Digits>(zero_where(sigmoids.smaller.hi == 0, -z));
+    return multiplied(product(variance, by), exactly<Digits>(factor));
+  }
+};
+
 struct BinaryEntropyFromLogits {
+  using Gradient = BinaryEntropyFromLogitsGradient;
   static constexpr int inputs = 1;
 
   template <class Digits, class V>

@@ -6,6 +6,15 @@
 ///                 from logits -log q_j = (m - z_j) + log1p(S'), see logits.hpp
 ///
 /// All terms are >= 0. A mass of 0 adds 0, whatever is predicted.
+///
+/// Gradients with respect to predictions:
+///
+///   binary        w [(1 - y')/(1 - q) - pos_weight y'/q]
+///                 from logits w [(1 - y') sigmoid(z) - pos_weight y' sigmoid(-z)]
+///   categorical   -w_j y'_j / q_j
+///                 from logits M p_j - w_j y'_j = (M - w_j y'_j) - M (1 - p_j), M = sum_j w_j y'_j
+///
+/// The last form serves where p_j > 1/2, so that nothing cancels where y'_j is the whole mass.
 
 // Binary ------------------------------------------------------------------------------------------------------------
 
@@ -27,6 +36,30 @@ struct OfProbability {
     of_false.hi = select(q == 1, infinity, of_false.hi);
     return {of_true, of_false, (q >= 0) & ((1 - q) >= 0)};
   }
+
+  /// pos_weight (-log q) + log(1 - q).
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> difference(V pos_weight, V q, double one) {
+    const auto information = of<Digits>(q, one);
+    return sum_of(multiplied(information.of_true, exactly<Digits>(pos_weight)), -information.of_false);
+  }
+
+  /// true_mass and false_mass times d/dq of -log q and of -log(1 - q).
+  template <class Digits, class V, class M>
+  KULLBACK_INLINE static PairOf<Digits, V> derivative(M true_mass, M false_mass, V q, double one) {
+    const auto rest = two_sum<Digits>(broadcast_like<V>(1.0), -q);
+    // An inverse of q may be beyond the range of numbers; that of 1 - q never is.
+    const V lens = select(q < 0x1p-900, broadcast_like<V>(0x1p100), 1);
+    const M scaled{true_mass.hi * one * lens, true_mass.lo * one * lens};
+    const auto of_true = zero_where(true_mass.hi == 0, quotient<Digits>(scaled, exactly<Digits>(q * lens)));
+    const auto of_false = zero_where(false_mass.hi == 0, quotient<Digits>(times(false_mass, one), rest));
+    return sum_of(of_false, -of_true);
+  }
+
+  template <class V>
+  KULLBACK_INLINE static auto valid(V q) {
+    return (q >= 0) & ((1 - q) >= 0);
+  }
 };
 
 struct OfLogit {
@@ -39,12 +72,49 @@ struct OfLogit {
     const Softplus<Digits, V> softplus(z, one);
     return {times(softplus.of(-z, one), 1 / root), times(softplus.of(z, one), 1 / root), z == z};
   }
+
+  /// pos_weight (-log sigmoid(z)) + log sigmoid(-z), which is -z for a weight of 1.
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> difference(V pos_weight, V z, double one) {
+    const V zero = broadcast_like<V>(0.0);
+    const auto excess = two_sum<Digits>(pos_weight, broadcast_like<V>(-1.0));
+    const auto common = product(Softplus<Digits, V>(z, one).log_sum, excess);
+    const auto of_true = multiplied(exactly<Digits>(max(-z, zero) * one), exactly<Digits>(pos_weight));
+    return sum_of(sum_of(of_true, -exactly<Digits>(max(z, zero) * one)), common);
+  }
+
+  template <class Digits, class V, class M>
+  KULLBACK_INLINE static PairOf<Digits, V> derivative(M true_mass, M false_mass, V z, double one) {
+    const Sigmoids<Digits, V> sigmoids(z, one);
+    return sum_of(product(false_mass, sigmoids.of(z)), -product(true_mass, sigmoids.of(-z)));
+  }
+
+  template <class V>
+  KULLBACK_INLINE static auto valid(V z) {
+    return z == z;
+  }
 };
 
 KULLBACK_INLINE constexpr double root_of(double one) { return one == 1 ? 1 : root_of_magnification; }
 
+/// With respect to the prediction.
+template <class Prediction>
+struct BinaryLossGradient {
+  static constexpr int inputs = 3;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting&, double one, V factor, V y, V q) {
+    const auto rest = two_sum<Digits>(broadcast_like<V>(1.0), -y);
+    auto loss = Prediction::template derivative<Digits>(exactly<Digits>(y), rest, q, one);
+    loss = multiplied(loss, exactly<Digits>(factor));
+    loss.hi = select((y >= 0) & (rest.hi >= 0) & Prediction::valid(q), loss.hi, Constants<double>::nan);
+    return loss;
+  }
+};
+
 template <class Prediction>
 struct BinaryLoss {
+  using Gradient = BinaryLossGradient<Prediction>;
   static constexpr int inputs = 2, logits_from = Prediction::logits ? 1 : 2;
 
   template <class Digits, class V>
@@ -60,8 +130,89 @@ struct BinaryLoss {
   }
 };
 
+/// What weights and smoothing make of the masses of an outcome and of its opposite.
+template <class Digits, class V>
+struct BinaryMasses {
+  PairOf<Digits, V> of_true, of_false;
+  decltype(V() > V()) valid;
+
+  KULLBACK_INLINE BinaryMasses(const Setting& setting, V factor, V weight, V pos_weight, V y) {
+    const auto rest = two_sum<Digits>(broadcast_like<V>(1.0), -y);
+    const auto keep = exactly<Digits, V>(setting.keep), spread = exactly<Digits, V>(setting.spread);
+    const auto smooth = [&](PairOf<Digits, V> mass)
+                            KULLBACK_INLINE_LAMBDA { return sum_of(product(mass, keep), spread); };
+    of_true = weighed(smooth(exactly<Digits>(y)), factor, weight, pos_weight);
+    of_false = weighed(smooth(rest), factor, weight, broadcast_like<V>(1.0));
+    valid = (y >= 0) & (rest.hi >= 0);
+  }
+
+ private:
+  /// Small and large factors meet first, so that nothing is lost beyond the normal range.
+  KULLBACK_INLINE static PairOf<Digits, V> weighed(PairOf<Digits, V> mass, V a, V b, V c) {
+    if constexpr (same<Digits, Spare>) {
+      return {mass.hi * a * b * c, {}};
+    } else {
+      const V least = min(min(abs(a), abs(b)), abs(c)), most = max(max(abs(a), abs(b)), abs(c));
+      // The third one: neither of these.
+      const V middle = select(abs(a) == least, select(abs(b) == most, c, b),
+                              select(abs(a) == most, select(abs(b) == least, c, b), a));
+      const V low = select(abs(a) == least, a, select(abs(b) == least, b, c));
+      const V high = select(abs(a) == least, select(abs(b) == most, b, c),
+                            select(abs(a) == most, a, select(abs(b) == most, b, c)));
+      return product(product(product(mass, exactly<Digits>(high)), exactly<Digits>(low)), exactly<Digits>(middle));
+    }
+  }
+};
+
+template <class Prediction>
+struct WeightedBinaryLossGradient {
+  static constexpr int inputs = 5;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting& setting, double one, V factor, V weight, V pos_weight, V y,
+                                              V q) {
+    const BinaryMasses<Digits, V> masses(setting, factor, weight, pos_weight, y);
+    auto loss = Prediction::template derivative<Digits>(masses.of_true, masses.of_false, q, one);
+    loss.hi = select(masses.valid & Prediction::valid(q), loss.hi, Constants<double>::nan);
+    return loss;
+  }
+};
+
+/// With respect to the label.
+template <class Prediction>
+struct BinaryLossLabelGradient {
+  static constexpr int inputs = 5;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting& setting, double one, V factor, V weight, V pos_weight, V y,
+                                              V q) {
+    auto loss = Prediction::template difference<Digits>(pos_weight, q, one);
+    loss = multiplied(multiplied(loss, exactly<Digits>(weight)), exactly<Digits>(factor));
+    loss = multiplied(loss, exactly<Digits, V>(setting.keep));
+    loss.hi = select((y >= 0) & (1 - y >= 0) & Prediction::valid(q), loss.hi, Constants<double>::nan);
+    return loss;
+  }
+};
+
+/// The second derivative with respect to a logit, w (pos_weight y' + 1 - y') sigmoid(z) sigmoid(-z).
+struct BinaryLossHessian {
+  static constexpr int inputs = 5;
+
+  template <class Digits, class V>
+  KULLBACK_INLINE static PairOf<Digits, V> of(const Setting& setting, double one, V factor, V weight, V pos_weight, V y,
+                                              V z) {
+    const BinaryMasses<Digits, V> masses(setting, factor, weight, pos_weight, y);
+    const Sigmoids<Digits, V> sigmoids(z, one);
+    const auto variance = product(sigmoids.smaller, times(sigmoids.larger, 1 / one));
+    auto y2 = product(variance, sum_of(masses.of_true, masses.of_false));
+    y2.hi = select(masses.valid & (z == z), y2.hi, Constants<double>::nan);
+    return y2;
+  }
+};
+
 template <class Prediction>
 struct WeightedBinaryLoss {
+  using Gradient = WeightedBinaryLossGradient<Prediction>;
   static constexpr int inputs = 4, logits_from = Prediction::logits ? 3 : 4;
 
   template <class Digits, class V>
@@ -106,11 +257,15 @@ struct WeightedBinaryLoss {
 struct BinaryCrossEntropy {
   using Plain = BinaryLoss<OfProbability>;
   using Weighted = WeightedBinaryLoss<OfProbability>;
+  using OfLabels = BinaryLossLabelGradient<OfProbability>;
+  using Hessian = NoGradient;
 };
 
 struct BinaryCrossEntropyFromLogits {
   using Plain = BinaryLoss<OfLogit>;
   using Weighted = WeightedBinaryLoss<OfLogit>;
+  using OfLabels = BinaryLossLabelGradient<OfLogit>;
+  using Hessian = BinaryLossHessian;
 };
 
 // Categorical -------------------------------------------------------------------------------------------------------
@@ -200,16 +355,6 @@ struct PlainSums {
   KULLBACK_INLINE static void finish(RowStates&, RowLanes, double /*one*/) {}
 };
 
-/// -log q of q >= 0.
-template <class Digits, class V>
-KULLBACK_INLINE PairOf<Digits, V> information_of(V q) {
-  constexpr double infinity = Constants<double>::infinity;
-  auto y = -log_of_positive<Digits>(q);
-  y.hi = select(q == 0, infinity, y.hi);
-  y.hi = select(q == infinity, -infinity, y.hi);
-  return y;
-}
-
 /// Whether a row holds probabilities: of a class index nothing else is summed.
 struct CheckedProbabilities : PlainSums<1, 1> {
   template <class Sum, class V>
@@ -234,7 +379,66 @@ struct WeightedProbabilities : PlainSums<3, 5> {
   }
 };
 
+/// y' = keep y + spread.
+template <class Digits, class V>
+KULLBACK_INLINE PairOf<Digits, V> smoothed(const Setting& setting, V y) {
+  return sum_of(product(exactly<Digits>(y), exactly<Digits, V>(setting.keep)), exactly<Digits, V>(setting.spread));
+}
+
+/// w times the information, without the shift of a mean, for gradients with respect to labels.
+template <class V, class Low>
+KULLBACK_INLINE Element<V, Low> label_gradient(const Setting& setting, V w, Pair<V, Low> information, V y) {
+  using Digits = DigitsOf<Low>;
+  auto term = sum_of(multiplied(information, exactly<Digits, V>(setting.keep)), -exactly<Digits, V>(setting.shift));
+  term = multiplied(term, exactly<Digits>(w));
+  term.hi = select(y >= 0, term.hi, Constants<double>::nan);
+  return in_natural_units(term);
+}
+
 struct CategoricalCrossEntropy {
+  /// Of weight, labels, predictions.
+  struct WeightedGradient : PlainGradient {
+    static constexpr int inputs = 3;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting& setting, V w, V y, V q) {
+      const auto mass = product(smoothed<Digits>(setting, y), exactly<Digits>(w));
+      return negated_ratio<Digits>(mass, q, (y >= 0) & (q >= 0));
+    }
+  };
+
+  struct LabelGradient : PlainGradient {
+    static constexpr int inputs = 3;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting& setting, V w, V y, V q) {
+      auto information = information_of<Digits>(q);
+      information.hi = select(q >= 0, information.hi, Constants<double>::nan);
+      return label_gradient(setting, w, information, y);
+    }
+  };
+
+  /// 0, but for the row's class.
+  struct IndexedGradient : PlainGradient {
+    static constexpr int inputs = 1;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting&, V q) {
+      return in_natural_units(exactly<Digits>(select(q >= 0, broadcast_like<V>(0.0), Constants<double>::nan)));
+    }
+  };
+
+  static constexpr bool gradient_of_states = false;
+  using LabelledGradient = NegatedRatio;
+  using Hessian = NoGradient;
+
+  /// The gradient of rows at their class, of target mass t.
+  KULLBACK_INLINE static Element<Pack<double>, Pack<double>> at_label(const RowStates&, RowLanes, Pack<double> q,
+                                                                      Pair<Pack<double>> /*mass*/,
+                                                                      Pair<Pack<double>> target, double /*one*/) {
+    return negated_ratio<Working>(target, q, q >= 0);
+  }
+
   using Indexed = CheckedProbabilities;
   using Labelled = LabelledProbabilities;
   using Weighted = WeightedProbabilities;
@@ -247,7 +451,85 @@ struct CategoricalCrossEntropy {
   }
 };
 
+/// unit (mass p - target) of p = exp(-gap), given unit p. Where p is all but 1 and the target is the mass, what is left
+/// is 1 - p, which has its own digits.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> excess_mass(Pair<V, Low> gap, Pair<V, Low> p, Pair<V, Low> rest, Pair<V, Low> mass,
+                                         Pair<V, Low> target, double unit) {
+  const auto far = sum_of(product(p, mass), -times(target, unit));
+  const auto near = sum_of(times(sum_of(mass, -target), unit), -product(rest, mass));
+  return select(gap.hi < near_gap, near, far);
+}
+
+template <class V, class Low>
+KULLBACK_INLINE Element<V, Low> softmax_less_labels(const Normalizers<double>& known, V z, Pair<V, Low> target) {
+  using Digits = DigitsOf<Low>;
+  constexpr double unit = exponential_unit<Digits>;
+  const auto log_p = known.log_probability<Digits>(z);
+  const auto p = exp_of_gap(log_p, unit);
+  const auto rest = one_less_exponential(-log_p, p, unit);
+  return in_exponential_units(excess_mass(-log_p, p, rest, known.result<Digits, V>(), target, unit));
+}
+
 struct CategoricalCrossEntropyFromLogits {
+  struct LabelledGradient : KnowingGradient {
+    static constexpr int inputs = 2;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V y, V z) {
+      return softmax_less_labels(known, z, exactly<Digits>(y));
+    }
+  };
+
+  /// Of weight, labels, logits.
+  struct WeightedGradient : KnowingGradient {
+    static constexpr int inputs = 3;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting& setting, const Normalizers<double>& known, V w, V y, V z) {
+      return softmax_less_labels(known, z, product(smoothed<Digits>(setting, y), exactly<Digits>(w)));
+    }
+  };
+
+  /// Of weight, labels, logits.
+  struct LabelGradient : KnowingGradient {
+    static constexpr int inputs = 3;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting& setting, const Normalizers<double>& known, V w, V y, V z) {
+      return label_gradient(setting, w, -known.log_probability<Digits>(z), y);
+    }
+  };
+
+  /// p (1 - p), to be multiplied by the mass.
+  struct Hessian : KnowingGradient {
+    static constexpr int inputs = 1;
+
+    template <class Digits, class V>
+    KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V z) {
+      constexpr double unit = exponential_unit<Digits>;
+      const auto log_p = known.log_probability<Digits>(z);
+      const auto p = exp_of_gap(log_p, unit);
+      const auto rest = one_less_exponential(-log_p, p, unit);
+      return in_exponential_units(product(p, times(rest, 1 / unit)));
+    }
+  };
+
+  static constexpr bool gradient_of_states = true;
+  using IndexedGradient = LogSumExpGradient;
+
+  KULLBACK_INLINE static Element<Pack<double>, Pack<double>> at_label(const RowStates& states, RowLanes lanes,
+                                                                      Pack<double> z, Pair<Pack<double>> mass,
+                                                                      Pair<Pack<double>> target, double one) {
+    const auto base = lanes.load(states, LossSum::base_kept);
+    const auto gap = sum_of(information(states, lanes, z), times(base, 1 / one));
+    const auto p = exp_of_gap(-gap, one);
+    auto rest = one_less_exponential(gap, p, one);
+    // A magnified sum may be too small in natural units.
+    if (one != 1) rest = select(gap.hi < 0x1p-110, base, rest);
+    return {excess_mass(gap, p, rest, mass, target, one), broadcast<double>(1 / one)};
+  }
+
   using Indexed = LogNormalizer<1>;
   using Labelled = LabelledLogits;
   using Weighted = WeightedLogits;
@@ -289,11 +571,33 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
     }
     if (!same_units) y = times(y, 1 / unit);
     lanes.store(states.hi[LossSum::labelled], y.hi);
+    lanes.store(states, LossSum::base_kept, rest);
     if (terms.sample_weight != nullptr) {
       const auto weight = lanes.load(terms.sample_weight);
       const auto infinite = abs(y.hi) == Constants<double>::infinity;
       y = product(zero_where((weight == 0) & infinite, y), exactly<Working>(weight));
     }
     lanes.store(states, 0, y);
+  });
+}
+
+/// The gradient of each row at its class.
+template <class Op, class T>
+void at_label(const RowStates& states, std::size_t rows, const LabelTerms& terms, const Setting& setting, T* out) {
+  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+    const auto z = lanes.load(terms.prediction);
+    const Pair<Pack<double>> mass{lanes.load(terms.mass[0]), lanes.load(terms.mass[1])};
+    const Pair<Pack<double>> target{lanes.load(terms.target[0]), lanes.load(terms.target[1])};
+    const auto element = Op::at_label(states, lanes, z, mass, target, setting.one);
+    double hi[Pack<double>::size], lo[Pack<double>::size], back[Pack<double>::size];
+    store(hi, element.value.hi);
+    store(lo, element.value.lo);
+    store(back, element.back);
+    for (std::size_t r = 0; r < lanes.count && r < Pack<double>::size; ++r) {
+      const RowFactor factor(terms.factors->hi[lanes.first + r], terms.factors->lo[lanes.first + r]);
+      const auto y =
+          factor.times(Element<Pack<double>, Pack<double>>{{broadcast(hi[r]), broadcast(lo[r])}, broadcast(back[r])});
+      store_wide(out + lanes.first + r, y, 1);
+    }
   });
 }

@@ -17,6 +17,10 @@
 ///                   first sums are those of exp(z - max z), one for each input of logits, without the largest
 ///                   Reads::normalizers: add(sum, normalizers, inputs...), once log sum exp is known as well
 ///     merge, finish of states, see RowKernel.
+///
+/// A gradient of one is a struct with inputs, reads (plain or normalizers), is_softmax (whether it is softmax(z)) and
+/// of(setting[, known], inputs...), the derivative of the row's result with respect to one of its elements. An
+/// elementwise operation has of(setting, one, inputs...), in units of `one`; a gradient's first input is a factor.
 
 enum class Reads { plain, maxima, normalizers };
 
@@ -55,6 +59,7 @@ struct Maxima {
 template <class N>
 struct Normalizers {
   N max[RowStates::max_maxima], hi[RowStates::max_maxima], lo[RowStates::max_maxima];
+  Partial results[2];  ///< of the row's knowledge, for gradients
 
   template <class Digits, class V>
   KULLBACK_INLINE PairOf<Digits, V> gap(V z, int i = 0) const {
@@ -69,6 +74,20 @@ struct Normalizers {
     } else {
       return {as_lanes<V>(hi[i]), as_lanes<V>(lo[i])};
     }
+  }
+
+  /// The logarithm of softmax(z).
+  template <class Digits, class V>
+  KULLBACK_INLINE PairOf<Digits, V> log_probability(V z, int i = 0) const {
+    return sum_of(gap<Digits>(z, i), -log_sum<Digits, V>(i));
+  }
+
+  /// NaN in rows that have no softmax.
+  KULLBACK_INLINE N nan_or_zero(int i) const { return hi[i] - hi[i]; }
+
+  template <class Digits, class V>
+  KULLBACK_INLINE PairOf<Digits, V> result(int i = 0) const {
+    return exactly<Digits, V>(results[i]);
   }
 };
 
@@ -174,9 +193,11 @@ struct NormalizedRow {
   KULLBACK_INLINE NormalizedRow(const T* const*, std::size_t, const RowStates* states, std::size_t row) {
     for (int k = 0; k < RowStates::max_maxima; ++k) {
       normalizers.max[k] = states->max[k][row];
-      normalizers.hi[k] = states->hi[k][row];
-      normalizers.lo[k] = states->lo[k][row];
+      normalizers.hi[k] = states->hi[RowStates::log_sum + k][row];
+      normalizers.lo[k] = states->lo[RowStates::log_sum + k][row];
     }
+    normalizers.results[0] = {states->hi[0][row], states->lo[0][row]};
+    normalizers.results[1] = {states->hi[RowStates::second_result][row], states->lo[RowStates::second_result][row]};
   }
   KULLBACK_INLINE bool within(std::size_t, std::size_t) const { return false; }
   KULLBACK_INLINE const Normalizers<double>& group() const { return normalizers; }
@@ -202,11 +223,12 @@ struct KnownOfRow<Op, Reads::normalizers> {
 /// Calls f with what `load` gives for each of Count inputs.
 template <int Count, class Load, class F>
 KULLBACK_INLINE auto with_inputs(Load load, F f) {
-  static_assert(1 <= Count && Count <= 4);
+  static_assert(1 <= Count && Count <= max_inputs && max_inputs == 5);
   if constexpr (Count == 1) return f(load(0));
   if constexpr (Count == 2) return f(load(0), load(1));
   if constexpr (Count == 3) return f(load(0), load(1), load(2));
   if constexpr (Count == 4) return f(load(0), load(1), load(2), load(3));
+  if constexpr (Count == 5) return f(load(0), load(1), load(2), load(3), load(4));
 }
 
 template <class Op, class Sum, class Known, class... V>
@@ -341,8 +363,8 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
   if constexpr (Op::reads == Reads::normalizers) {
     for (int k = 0; k < maxima; ++k) {
       normalizers.max[k] = load_columns(batch.normalizers->max[k] + first);
-      normalizers.hi[k] = load_columns(batch.normalizers->hi[k] + first);
-      normalizers.lo[k] = load_columns(batch.normalizers->lo[k] + first);
+      normalizers.hi[k] = load_columns(batch.normalizers->hi[RowStates::log_sum + k] + first);
+      normalizers.lo[k] = load_columns(batch.normalizers->lo[RowStates::log_sum + k] + first);
     }
   }
 
@@ -472,13 +494,22 @@ struct NegatedSum : PlainSum {
   }
 };
 
-/// The sum of one input.
+/// The sum of one input, and of the products of two.
 struct Total : PlainSum {
   static constexpr int inputs = 1, logits_from = 1;
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V x) {
     sum.add_products(exactly<typename Sum::Digits>(broadcast_like<V>(1.0)), x);
+  }
+};
+
+struct Products : PlainSum {
+  static constexpr int inputs = 2, logits_from = 2;
+
+  template <class Sum, class V>
+  KULLBACK_INLINE static void add(Sum& sum, V x, V y) {
+    sum.add(two_product<typename Sum::Digits>(x, y));
   }
 };
 
@@ -504,13 +535,12 @@ void round(const RowStates& states, std::size_t rows, Partial scale, const Setti
 
 // Elements ----------------------------------------------------------------------------------------------------------
 
-/// Calls f(load, store) for the elements, a group at a time: `load(from, fill)` gives those of an array, `store(y)`
-/// takes the results.
-template <class T, class F>
+/// Calls f(load, store) for the elements, Width bytes of lanes at a time: `load(from, fill)` gives those of an array,
+/// `store(y)` takes the results.
+template <int Width, class T, class F>
 KULLBACK_INLINE void map_elements(std::size_t n, T* out, F f) {
-  for (std::size_t i = 0; i < n; i += Group<double>::size) {
-    f([=](const T* from, T fill)
-          KULLBACK_INLINE_LAMBDA { return load_wide<Group<double>::bytes>(from + i, n - i, fill); },
+  for (std::size_t i = 0; i < n; i += Simd<double, Width>::size) {
+    f([=](const T* from, T fill) KULLBACK_INLINE_LAMBDA { return load_wide<Width>(from + i, n - i, fill); },
       [=](auto y) KULLBACK_INLINE_LAMBDA { store_wide(out + i, y, n - i); });
   }
 }
@@ -519,7 +549,7 @@ KULLBACK_INLINE void map_elements(std::size_t n, T* out, F f) {
 template <class Op, class... V>
 KULLBACK_OUT_OF_LINE Pack<double> mend_drowned(const Setting& setting, Partial scale, Pack<double> y, V... inputs) {
   const auto again = scaled(Op::template of<Working>(setting, magnification, inputs...), scale) * (1 / magnification);
-  return select(abs(again) < 0x1p-900, again, y);
+  return select((abs(y) < 0x1p-900) & (again - again == 0), again, y);
 }
 template <class Op, int B, class... V>
 KULLBACK_INLINE Simd<double, B> mend_drowned(const Setting& setting, Partial scale, Simd<double, B> y, V... inputs) {
@@ -531,7 +561,7 @@ KULLBACK_INLINE Simd<double, B> mend_drowned(const Setting& setting, Partial sca
 template <class Op, class T>
 void map(const MapBatch<T>& batch, const Setting& setting) {
   using Digits = typename Sum<T>::Digits;
-  map_elements(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+  map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
     with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
                             [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
                               auto y = scaled(Op::template of<Digits>(setting, 1.0, inputs...), batch.scale);
@@ -554,19 +584,120 @@ struct SumOf : PlainSum {
   }
 };
 
-/// Maps rows to rows, given their normalizers.
+/// A row's element as an operation on rows gives it, in units of 1 / back, a power of two.
+template <class V, class Low>
+struct Element {
+  Pair<V, Low> value;
+  V back;
+};
+
+/// In units that keep the digits of exponentials down to the smallest subnormal one.
+template <class Digits>
+constexpr double exponential_unit = same<Digits, Spare> ? 1 : magnification;
+
+template <class V, class Low>
+KULLBACK_INLINE Element<V, Low> in_natural_units(Pair<V, Low> y) {
+  return {y, broadcast_like<V>(1.0)};
+}
+template <class V, class Low>
+KULLBACK_INLINE Element<V, Low> in_exponential_units(Pair<V, Low> y) {
+  return {y, broadcast_like<V>(1 / exponential_unit<DigitsOf<Low>>)};
+}
+
+/// What a row's elements are multiplied by.
+struct RowFactor {
+  Partial factor;
+  bool absent;    ///< 0, even times infinity
+  bool infinite;  ///< 0 times it is 0, too
+  bool large;     ///< elements go back to natural units before they are multiplied, not after
+
+  KULLBACK_INLINE RowFactor(double hi, double lo)
+      : factor{hi == 0 ? 1 : hi, lo},
+        absent(hi == 0),
+        infinite(__builtin_fabs(hi) == Constants<double>::infinity),
+        large(__builtin_fabs(hi) > 0x1p100) {}
+
+  /// The product, rounded once.
+  template <class V>
+  KULLBACK_INLINE V times(Element<V, V> x) const {
+    const V before = large ? x.back : broadcast_like<V>(1.0), after = large ? broadcast_like<V>(1.0) : x.back;
+    const Pair<V> by{before * factor.hi, before * factor.lo};
+    const auto y = product(x.value, by);
+    return finished(select(y.hi - y.hi == 0, y.hi + y.lo, y.hi) * after, x.value.hi);
+  }
+  template <class V>
+  KULLBACK_INLINE V times(Element<V, Nothing> x) const {
+    return finished(x.value.hi * factor.hi, x.value.hi);
+  }
+
+ private:
+  /// Adding 0 makes -0 of it 0.
+  template <class V>
+  KULLBACK_INLINE V finished(V y, V element) const {
+    if (absent) y = zero_where(y == y, y);
+    if (infinite) y = zero_where(element == 0, y);
+    return y + 0;
+  }
+};
+
+/// Larger groups would be a tenth faster, and a third of the extension.
+constexpr int row_map_bytes = 2 * register_bytes > pack_bytes ? 2 * register_bytes : pack_bytes;
+
+/// Maps a row, given what is known of it. A gradient is multiplied by the row's factor.
 template <class Op, class T>
-void map_rows(const RowMapBatch<T>& batch) {
+KULLBACK_INLINE void map_row(const T* const* in, std::size_t n, const RowStates* states, const RowFactors* factors,
+                             std::size_t row, const Setting& setting, T* out) {
   using Digits = typename Sum<T>::Digits;
-  const T* in = batch.in.in[0];
-  T* out = batch.out;
-  for (std::size_t row = 0; row < batch.in.rows; ++row) {
-    const NormalizedRow known(&in, batch.in.n, batch.in.normalizers, row);
-    map_elements(batch.in.n, out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
-      store(Op::template of<Digits>(known.normalizers, load(in, T{0})));
+  const typename KnownOfRow<Op, Op::reads>::Type known(in, n, states, row);
+  const auto of = [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
+    if constexpr (Op::reads == Reads::plain) {
+      return Op::template of<Digits>(setting, inputs...);
+    } else {
+      return Op::template of<Digits>(setting, known.group(), inputs...);
+    }
+  };
+  const auto map_with = [&](auto finish) KULLBACK_INLINE_LAMBDA {
+    map_elements<row_map_bytes>(n, out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+      with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(in[k], T{0}); },
+                              [&](auto... inputs) KULLBACK_INLINE_LAMBDA { store(finish(of(inputs...))); });
     });
-    in += batch.in.row_stride[0];
-    out += batch.out_stride;
+  };
+  if constexpr (Op::is_gradient) {
+    const RowFactor factor(factors->hi[row], factors->lo[row]);
+    map_with([&](auto y) KULLBACK_INLINE_LAMBDA { return factor.times(y); });
+  } else {
+    map_with([](auto y) KULLBACK_INLINE_LAMBDA { return y; });
+  }
+}
+
+template <class Op, class T>
+void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
+  const T* in[max_inputs];
+  for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in.in[k];
+  T* out = batch.out;
+  const RowStates* const known = batch.in.normalizers;
+  const auto for_each_row = [&](auto f) KULLBACK_INLINE_LAMBDA {
+    for (std::size_t row = 0; row < batch.in.rows; ++row) {
+      f(row);
+      for (int k = 0; k < Op::inputs; ++k) in[k] += batch.in.row_stride[k];
+      out += batch.out_stride;
+    }
+  };
+  const auto map_one = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
+    map_row<Op>(in, batch.in.n, known, batch.factors, row, setting, out);
+  };
+  if constexpr (Op::is_softmax && same<T, float>) {
+    const DirectFactors direct(known->max[0], known->hi[RowStates::log_sum],
+                               Op::is_gradient ? batch.factors->hi : nullptr, batch.in.rows);
+    for_each_row([&](std::size_t row) KULLBACK_INLINE_LAMBDA {
+      if (direct.row[row].fits) {
+        direct_softmax(in[0], batch.in.n, direct.row[row], out);
+      } else {
+        map_one(row);
+      }
+    });
+  } else {
+    for_each_row(map_one);
   }
 }
 

@@ -118,7 +118,7 @@ struct Constants<float> {
 
 template <>
 struct Constants<double> {
-  static constexpr double ln2 = 0x1.62e42fefa39efp-1;
+  static constexpr double ln2 = 0x1.62e42fefa39efp-1, ln2_low = 0x1.abc9e3b39803fp-56;
   static constexpr double ln2_hi = 0x1.62e42fefap-1;
   static constexpr double ln2_lo = 0x1.cf79abc9e3b398p-40;
   static constexpr double log2_e = 0x1.71547652b82fep+0;
@@ -305,6 +305,12 @@ KULLBACK_INLINE Pair<V, Low> sum_of(Pair<V, Low> a, Pair<V, Low> b) {
     const auto y = two_sum(a.hi, b.hi);
     return {y.hi, y.lo + (a.lo + b.lo)};
   }
+}
+
+/// a * b, but 0 where b is 0 and a infinite.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> multiplied(Pair<V, Low> a, Pair<V, Low> b) {
+  return product(zero_where((b.hi == 0) & (abs(a.hi) == Constants<double>::infinity), a), b);
 }
 
 /// a * b of a power of two.

@@ -351,6 +351,15 @@ KULLBACK_INLINE Mask<T, B> operator&(Mask<T, B> a, Mask<T, B> b) {
 }
 
 template <class T, int B>
+KULLBACK_INLINE Mask<T, B> operator|(Mask<T, B> a, Mask<T, B> b) {
+  if constexpr (Simd<T, B>::leaf) {
+    return {static_cast<decltype(a.m)>(a.m | b.m)};
+  } else {
+    return {a.lower | b.lower, a.upper | b.upper};
+  }
+}
+
+template <class T, int B>
 KULLBACK_INLINE bool all(Mask<T, B> a) {
   if constexpr (!Simd<T, B>::leaf) {
     return all(a.lower & a.upper);

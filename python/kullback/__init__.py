@@ -6,10 +6,14 @@ Predictions are probabilities or, where a name ends in ``_from_logits``, unnorma
 
 Submodules
 ----------
+grad
+    Gradients of the functions, under the same names.
+value_and_grad
+    Values and gradients from one pass, under the same names.
 runtime
     What runs: targets and threads.
 reference
-    The same functions in pure Python, for plain lists and any precision.
+    The same functions and gradients in pure Python, for plain lists and any precision.
 testing
     Checks of accuracy against the reference.
 """
@@ -17,7 +21,7 @@ testing
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-from . import runtime
+from . import grad, runtime, value_and_grad
 from .logits import (
     binary_entropy_from_logits,
     entropy_from_logits,
@@ -58,6 +62,7 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "entropy_from_logits",
+    "grad",
     "js_divergence",
     "js_divergence_from_logits",
     "kl_divergence",
@@ -72,6 +77,7 @@ __all__ = [
     "softmax",
     "testing",
     "token_logprobs",
+    "value_and_grad",
 ]
 
 _LAZY = ("reference", "testing")

@@ -52,6 +52,114 @@ def categorical_cross_entropy_from_logits(
     out: Any,
     /,
 ) -> Any: ...
+def binary_entropy_gradient(p: Any, base: Any, grad_output: Any, value: bool, out: Any, /) -> Any: ...
+def binary_entropy_from_logits_gradient(z: Any, base: Any, grad_output: Any, value: bool, out: Any, /) -> Any: ...
+def entropy_gradient(
+    p: Any, axis: Any, base: Any, keepdims: bool, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def logsumexp_gradient(
+    z: Any, axis: Any, base: Any, keepdims: bool, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def entropy_from_logits_gradient(
+    z: Any, axis: Any, base: Any, keepdims: bool, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def cross_entropy_gradient(
+    p: Any, q: Any, axis: Any, base: Any, keepdims: bool, wrt: Any, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def kl_divergence_gradient(
+    p: Any, q: Any, axis: Any, base: Any, keepdims: bool, wrt: Any, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def js_divergence_gradient(
+    p: Any, q: Any, axis: Any, base: Any, keepdims: bool, wrt: Any, grad_output: Any, value: bool, out: Any, /
+) -> Any: ...
+def kl_divergence_from_logits_gradient(
+    p_logits: Any,
+    q_logits: Any,
+    axis: Any,
+    base: Any,
+    keepdims: bool,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    out: Any,
+    /,
+) -> Any: ...
+def js_divergence_from_logits_gradient(
+    p_logits: Any,
+    q_logits: Any,
+    axis: Any,
+    base: Any,
+    keepdims: bool,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    out: Any,
+    /,
+) -> Any: ...
+def binary_cross_entropy_gradient(
+    labels: Any,
+    q: Any,
+    weight: Any,
+    pos_weight: Any,
+    label_smoothing: Any,
+    base: Any,
+    reduction: Any,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    hessian: bool,
+    out: Any,
+    /,
+) -> Any: ...
+def binary_cross_entropy_from_logits_gradient(
+    labels: Any,
+    logits: Any,
+    weight: Any,
+    pos_weight: Any,
+    label_smoothing: Any,
+    base: Any,
+    reduction: Any,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    hessian: bool,
+    out: Any,
+    /,
+) -> Any: ...
+def categorical_cross_entropy_gradient(
+    labels: Any,
+    q: Any,
+    axis: Any,
+    weight: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    base: Any,
+    reduction: Any,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    hessian: bool,
+    out: Any,
+    /,
+) -> Any: ...
+def categorical_cross_entropy_from_logits_gradient(
+    labels: Any,
+    logits: Any,
+    axis: Any,
+    weight: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    base: Any,
+    reduction: Any,
+    wrt: Any,
+    grad_output: Any,
+    value: bool,
+    hessian: bool,
+    out: Any,
+    /,
+) -> Any: ...
 def exp(x: Any, /) -> Any: ...
 def log(x: Any, /) -> Any: ...
 def log1p(x: Any, /) -> Any: ...

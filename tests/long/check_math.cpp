@@ -26,17 +26,22 @@
 #include "dispatch.hpp"
 #include "parallel.hpp"
 
+using kullback::BinaryKernel;
 using kullback::CategoricalKernel;
 using kullback::ColumnBatch;
 using kullback::Kernels;
+using kullback::LossSum;
 using kullback::LossTerms;
 using kullback::MapBatch;
 using kullback::MapKernel;
+using kullback::MapMeasure;
 using kullback::Partial;
 using kullback::RowBatch;
+using kullback::RowFactors;
 using kullback::RowKernel;
-using kullback::RowMapBatch;
+using kullback::RowMap;
 using kullback::RowMapKernel;
+using kullback::RowMeasure;
 using kullback::RowStates;
 using kullback::Setting;
 using kullback::Target;
@@ -541,6 +546,13 @@ void digest_finished(const Kernels<T>& kernels, RowStates& states, std::size_t r
   }
 }
 
+/// The finished states of a kernel that reads the inputs first.
+template <class T>
+void normalize(const RowKernel<T>& kernel, const RowInputs<T>& inputs, RowStates& states) {
+  kernel.rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, states);
+  kernel.finish(states, inputs.rows, Setting{});
+}
+
 /// Rows one by one, as columns, and as the blocks of one long row. False where columns are not what rows are.
 template <class T, class Finish>
 bool digest_rows(const Target& target, const Kernels<T>& kernels, const RowKernel<T>& kernel, const std::string& what,
@@ -550,8 +562,7 @@ bool digest_rows(const Target& target, const Kernels<T>& kernels, const RowKerne
   const Partial scale = scale_of(target, piece);
   RowStates normalizers;
   if (kernel.normalizer != nullptr) {
-    kernel.normalizer->rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, normalizers);
-    kernel.normalizer->finish(normalizers, inputs.rows, Setting{});
+    normalize(*kernel.normalizer, inputs, normalizers);
   }
 
   RowStates states;
@@ -570,9 +581,10 @@ bool digest_rows(const Target& target, const Kernels<T>& kernels, const RowKerne
     RowStates own;
     if (kernel.normalizer != nullptr) {
       for (int k = 0; k < RowStates::max_maxima; ++k) {
+        const int sum = RowStates::log_sum + k;
         own.max[k][0] = normalizers.max[k][row];
-        own.hi[k][0] = normalizers.hi[k][row];
-        own.lo[k][0] = normalizers.lo[k][row];
+        own.hi[sum][0] = normalizers.hi[sum][row];
+        own.lo[sum][0] = normalizers.lo[sum][row];
       }
     }
     kernel.rows(inputs.row_batch(row, 1, &own), setting, row == 0 ? total : states);
@@ -582,16 +594,102 @@ bool digest_rows(const Target& target, const Kernels<T>& kernels, const RowKerne
   return kernel.columns == nullptr || columns.value() == rows.value();
 }
 
+/// The rows that a kernel makes of others, given what is known of them.
+template <class T>
+void digest_mapped(RowMap<T> map, const RowInputs<T>& inputs, const RowStates& known, const RowFactors* factors,
+                   const Setting& setting, Digest& digest) {
+  std::vector<T> out(inputs.rows * inputs.n + padding);
+  map({inputs.row_batch(0, inputs.rows, &known), factors, out.data(), static_cast<std::ptrdiff_t>(inputs.n)}, setting);
+  out.resize(inputs.rows * inputs.n);
+  for (const T x : out) digest.add_number(x);
+}
+
 template <class T>
 void digest_row_map(const RowMapKernel<T>& kernel, std::uint64_t piece, std::size_t n, Digest& digest) {
   const RowInputs<T> inputs("z", piece, n);
   RowStates normalizers;
-  kernel.normalizer->rows(inputs.row_batch(0, inputs.rows, nullptr), Setting{}, normalizers);
-  kernel.normalizer->finish(normalizers, inputs.rows, Setting{});
-  std::vector<T> out(inputs.rows * n + padding);
-  kernel.rows({inputs.row_batch(0, inputs.rows, &normalizers), out.data(), static_cast<std::ptrdiff_t>(n)});
-  out.resize(inputs.rows * n);
+  normalize(*kernel.normalizer, inputs, normalizers);
+  digest_mapped(kernel.rows, inputs, normalizers, nullptr, Setting{}, digest);
+}
+
+/// Factors of gradients: ordinary ones, a few that are 0, tiny or huge.
+RowFactors some_factors(Random& random) {
+  RowFactors factors;
+  for (std::size_t row = 0; row < kullback::tile_rows; ++row) {
+    const double size[] = {1, 1, 1, 0, 0x1p-500, 0x1p200};
+    factors.hi[row] = (random.uniform() * 4 - 1) * size[random.below(6)];
+    factors.lo[row] = factors.hi[row] * 0x1p-54 * random.uniform();
+  }
+  return factors;
+}
+
+/// `knowledge` makes the states that the gradient needs, or is null.
+template <class T>
+void digest_gradient(RowMap<T> gradient, const RowKernel<T>* knowledge, const std::string& what, bool of_loss,
+                     std::uint64_t piece, std::size_t n, Digest& digest) {
+  const RowInputs<T> inputs(what, piece, n);
+  RowStates known{};
+  if (knowledge != nullptr && of_loss) {
+    // Of labels, predictions or of weight, labels, predictions: the predictions are the last.
+    RowInputs<T> predictions = inputs;
+    predictions.by_row[0] = inputs.by_row[what.size() - 1];
+    normalize(*knowledge, predictions, known);
+  } else if (knowledge != nullptr) {
+    RowStates normalizers;
+    if (knowledge->normalizer != nullptr) normalize(*knowledge->normalizer, inputs, normalizers);
+    knowledge->rows(inputs.row_batch(0, inputs.rows, &normalizers), Setting{}, known);
+    knowledge->finish(known, inputs.rows, Setting{});
+    for (int k = 0; knowledge->normalizer != nullptr && k < RowStates::max_maxima; ++k) {
+      const int sum = RowStates::log_sum + k;
+      for (std::size_t row = 0; row < inputs.rows; ++row) {
+        known.max[k][row] = normalizers.max[k][row];
+        known.hi[sum][row] = normalizers.hi[sum][row];
+        known.lo[sum][row] = normalizers.lo[sum][row];
+      }
+    }
+  }
+  Random random(piece);
+  const RowFactors factors = some_factors(random);
+  for (std::size_t row = 0; of_loss && row < inputs.rows; ++row) {
+    known.hi[0][row] = random.uniform() * 2;
+    known.lo[0][row] = 0;
+  }
+  Setting setting = setting_of(piece);
+  setting.shift = {random.uniform(), 0};
+  digest_mapped(gradient, inputs, known, &factors, setting, digest);
+}
+
+/// Gradients at the classes of rows.
+template <class T>
+void digest_at_label(const CategoricalKernel<T>& kernel, bool logits, std::uint64_t piece, Digest& digest) {
+  Random random(piece);
+  const RowFactors factors = some_factors(random);
+  double prediction[kullback::tile_rows], mass[2][kullback::tile_rows] = {}, target[2][kullback::tile_rows] = {};
+  RowStates states;
+  for (std::size_t row = 0; row < kullback::tile_rows; ++row) {
+    prediction[row] = logits ? 8 * random.uniform() - 8 : random.uniform();
+    mass[0][row] = random.uniform() * 2;
+    target[0][row] = random.below(2) == 0 ? mass[0][row] : random.uniform();
+    states.max[0][row] = random.below(2) == 0 ? prediction[row] : 0;
+    const double base[] = {1, 0x1p-60, 0x1p-400};
+    states.hi[LossSum::base_kept][row] = random.uniform() * base[random.below(3)];
+    states.lo[LossSum::base_kept][row] = 0;
+  }
+  T out[kullback::tile_rows];
+  kernel.gradient.at_label(states, kullback::tile_rows,
+                           {prediction, {mass[0], mass[1]}, {target[0], target[1]}, &factors}, Setting{}, out);
   for (const T x : out) digest.add_number(x);
+}
+
+/// Of the names of a measure's inputs, what they hold.
+template <class... Names>
+std::string inputs_of(const Names&... names) {
+  std::string what;
+  const auto add = [&what](const std::string& name) {
+    what += name == "z" || name.find("logits") != std::string::npos ? 'z' : name[0];
+  };
+  (add(names), ...);
+  return what;
 }
 
 struct Line {
@@ -611,6 +709,27 @@ class TargetDigests {
       digest_map<T>(target_, kernel, holds, piece, n, digest);
       return true;
     });
+  }
+
+  void map(const std::string& name, const MapMeasure<T>& measure, Holds holds = Holds::anything) {
+    map(name, measure.value, holds);
+    if (measure.gradient != nullptr) map(name + " gradient", measure.gradient, holds);
+  }
+
+  void binary(const std::string& name, const BinaryKernel<T>& kernel, const char* input) {
+    map(name, kernel.map, Holds::labels);
+    map(name + " weighted", kernel.weighted_map, Holds::labels);
+    rows(name + " sum", kernel.sum, inputs_of("p", input));
+    rows(name + " weighted sum", kernel.weighted_sum, inputs_of("w", "w", "p", input));
+    map(name + " of labels", kernel.of_labels, Holds::labels);
+    if (kernel.hessian != nullptr) map(name + " hessian", kernel.hessian, Holds::labels);
+  }
+
+  void measure(const std::string& name, const RowMeasure<T>& measure, const std::string& what) {
+    rows(name, measure.value, what);
+    for (std::size_t k = 0; k < what.size(); ++k) {
+      gradient(name + " gradient " + std::to_string(k), measure.gradient[k], measure.knowledge[k], what, false);
+    }
   }
 
   void rows(const std::string& name, const RowKernel<T>& kernel, const std::string& what) {
@@ -644,6 +763,21 @@ class TargetDigests {
     rows(name + " indexed", kernel.indexed, predictions, loss_of(kernel.indexed, true));
     rows(name + " labelled", kernel.labelled, "p" + predictions, loss_of(kernel.labelled, false));
     rows(name + " weighted", kernel.weighted, "wp" + predictions, loss_of(kernel.weighted, false));
+
+    const auto& gradients = kernel.gradient;
+    const RowKernel<T>* const knowledge = gradients.of_states ? &kernel.indexed : nullptr;
+    const auto add_gradient = [&](const char* what, RowMap<T> row_map, const std::string& inputs) {
+      if (row_map != nullptr) gradient(name + " gradient " + what, row_map, knowledge, inputs, true);
+    };
+    add_gradient("indexed", gradients.indexed, predictions);
+    add_gradient("labelled", gradients.labelled, "p" + predictions);
+    add_gradient("weighted", gradients.weighted, "wp" + predictions);
+    add_gradient("of labels", gradients.of_labels, "wp" + predictions);
+    add_gradient("hessian", gradients.hessian, predictions);
+    add(name + " gradient at label", samples_ / mean_rows, [&](std::uint64_t piece, std::size_t, Digest& digest) {
+      digest_at_label<T>(kernel, logits, piece, digest);
+      return true;
+    });
   }
 
   void row_map(const std::string& name, const RowMapKernel<T>& kernel) {
@@ -658,6 +792,14 @@ class TargetDigests {
   void rows(const std::string& name, const RowKernel<T>& kernel, const std::string& what, const FinishOf& finish_of) {
     add(name, samples_ / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
       return digest_rows<T>(target_, kernels_, kernel, what, finish_of(piece), piece, n, digest);
+    });
+  }
+
+  void gradient(const std::string& name, RowMap<T> row_map, const RowKernel<T>* knowledge, const std::string& what,
+                bool of_loss) {
+    add(name, samples_ / mean_rows, [&](std::uint64_t piece, std::size_t n, Digest& digest) {
+      digest_gradient<T>(row_map, knowledge, what, of_loss, piece, n, digest);
+      return true;
     });
   }
 
@@ -677,33 +819,19 @@ class TargetDigests {
   std::vector<Line>& lines_;
 };
 
-/// Of the names of a measure's inputs, what they hold.
-template <class... Names>
-std::string inputs_of(const Names&... names) {
-  std::string what;
-  const auto add = [&what](const std::string& name) {
-    what += name == "z" || name.find("logits") != std::string::npos ? 'z' : name[0];
-  };
-  (add(names), ...);
-  return what;
-}
-
 template <class T>
 void digest_kernels(const Target& target, const Kernels<T>& kernels, std::uint64_t samples, std::vector<Line>& lines) {
   TargetDigests<T> digests(target, kernels, samples, lines);
-#define KULLBACK_ROW(name, operation, ...) digests.rows(#name, kernels.name, inputs_of(__VA_ARGS__));
+#define KULLBACK_ROW(name, operation, ...) digests.measure(#name, kernels.name, inputs_of(__VA_ARGS__));
 #define KULLBACK_MAP(name, operation, input) digests.map(#name, kernels.name);
 #define KULLBACK_ROW_MAP(name, operation) digests.row_map(#name, kernels.name);
-#define KULLBACK_BINARY(name, operation, input)                             \
-  digests.map(#name, kernels.name.map, Holds::labels);                      \
-  digests.map(#name " weighted", kernels.name.weighted_map, Holds::labels); \
-  digests.rows(#name " sum", kernels.name.sum, inputs_of("p", input));      \
-  digests.rows(#name " weighted sum", kernels.name.weighted_sum, inputs_of("w", "w", "p", input));
+#define KULLBACK_BINARY(name, operation, input) digests.binary(#name, kernels.name, input);
 #define KULLBACK_CATEGORICAL(name, operation, input) digests.categorical(#name, kernels.name);
 #define KULLBACK_TOKENS(name, operation) digests.rows(#name, kernels.name.normalizer, "z");
 #define KULLBACK_PACK(name) digests.map(#name, kernels.name);
 #include "kernels.def"
   digests.rows("total", kernels.total, "q");
+  digests.rows("products", kernels.products, "wq");
 }
 
 std::uint64_t digest_units(const Target& target) {

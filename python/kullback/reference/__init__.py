@@ -3,7 +3,7 @@
 Nothing here is shared with the compiled core, and NumPy is not imported. A row function takes
 distributions or logits as lists of numbers, one list each, and returns a number; `softmax`, `log_softmax`
 and `token_logprobs` return a list. An elementwise function takes a number, or a list of numbers, and
-returns the like. A categorical loss takes one row, or a list of rows.
+returns the like. A categorical loss takes one row, or a list of rows. Their gradients are in `grad`.
 
 ``math=`` chooses the arithmetic. With Python's `math` module a result is good to a few units in the last
 place, though terms below the range of normal floats bring their own rounding each; with ``mpmath.mp`` it is
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
     "binary_cross_entropy",
@@ -33,6 +33,7 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "entropy_from_logits",
+    "grad",
     "js_divergence",
     "js_divergence_from_logits",
     "kl_divergence",
@@ -835,18 +836,55 @@ def _binary_losses_of_logits(z: Number, math: Any) -> tuple[Number, Number]:
     return _softplus(-z, math), _softplus(z, math)
 
 
+class _Event(NamedTuple):
+    """What a binary loss makes of one prediction and its label."""
+
+    prediction: Number
+    weight: Number  # the w of the formula
+    pos_weight: Number  # its v
+    hit: Number  # its y, smoothed
+    miss: Number  # its 1 - y
+
+
+class _Row(NamedTuple):
+    """What a categorical loss makes of one row of predictions and its label."""
+
+    predictions: list[Number]
+    weights: list[Number]  # the w of the formula
+    smoothed: list[Number]  # its y
+    sample_weight: Number  # its v
+    mean_weight: Number  # what the row counts in the mean
+    ignored: bool = False
+
+
 Terms: TypeAlias = tuple[list[list[Number]], list[Number], bool]  # of each row; weights; whether it is one number
 
 
-def _binary_terms(
-    losses: Callable[..., tuple[Number, Number]],
-    labels: Any,
-    predictions: Any,
-    weight: Any,
-    pos_weight: Any,
-    label_smoothing: Any,
-    math: Any,
-) -> Terms:
+def _binary_terms(losses: Callable[..., tuple[Number, Number]], *arguments: Any) -> Terms:
+    events, single = _events(*arguments)
+    math, terms = arguments[-1], []
+    for event in events:
+        happened, not_happened = losses(event.prediction, math)
+        hit = _product(happened, event.weight, event.pos_weight, event.hit)
+        terms.append([hit, _product(not_happened, event.weight, event.miss)])
+    return terms, [event.weight for event in events], single
+
+
+def _categorical_terms(losses: Callable[..., list[Number]], *arguments: Any) -> Terms:
+    rows, single = _rows(*arguments)
+    math = arguments[-1]
+    terms = [[] if row.ignored else _terms_of_row(row, losses(row.predictions, math)) for row in rows]
+    return terms, [row.mean_weight for row in rows], single
+
+
+def _terms_of_row(row: _Row, losses: list[Number]) -> list[Number]:
+    columns = zip(losses, row.weights, row.smoothed, strict=True)
+    return [_product(loss, row.sample_weight, *factors) for loss, *factors in columns]
+
+
+def _events(
+    labels: Any, predictions: Any, weight: Any, pos_weight: Any, label_smoothing: Any, math: Any
+) -> tuple[list[_Event], bool]:
     s = _smoothing(label_smoothing, math)
     arguments = [labels, predictions, 1 if weight is None else weight, 1 if pos_weight is None else pos_weight]
     lengths = {len(x) for x in arguments if isinstance(x, Sequence)}
@@ -855,16 +893,14 @@ def _binary_terms(
     n = max(lengths, default=1)
     columns = [_numbers(x if isinstance(x, Sequence) else [x] * n, math) for x in arguments]
 
-    terms = []
+    events = []
     for y, prediction, w, v in zip(*columns, strict=True):
-        happened, not_happened = losses(prediction, math)
         hit, miss = ((1 - s) * y + s / 2, (1 - s) * (1 - y) + s / 2) if 0 <= y <= 1 else (math.nan, math.nan)
-        terms.append([_product(happened, w, v, hit), _product(not_happened, w, miss)])
-    return terms, columns[2], not lengths
+        events.append(_Event(prediction, w, v, hit, miss))
+    return events, not lengths
 
 
-def _categorical_terms(
-    losses: Callable[..., list[Number]],
+def _rows(
     labels: Any,
     predictions: Any,
     weight: Any,
@@ -872,7 +908,7 @@ def _categorical_terms(
     ignore_index: int | None,
     label_smoothing: Any,
     math: Any,
-) -> Terms:
+) -> tuple[list[_Row], bool]:
     s = _smoothing(label_smoothing, math)
     single = not isinstance(labels, Sequence) or (len(predictions) > 0 and not isinstance(predictions[0], Sequence))
     if single:
@@ -880,40 +916,39 @@ def _categorical_terms(
     if not isinstance(sample_weight, Sequence):
         sample_weight = [1 if sample_weight is None else sample_weight] * len(labels)
 
-    terms: list[list[Number]] = []
-    weights: list[Number] = []
+    rows = []
     for i, (label, row, v) in enumerate(zip(labels, predictions, _numbers(sample_weight, math), strict=True)):
         soft = isinstance(label, Sequence)
         if soft and ignore_index is not None:
             raise ValueError("ignore_index needs class indices")
         if not soft and label == ignore_index:
-            terms.append([])
-            weights.append(0)
+            rows.append(_Row(_numbers(row, math), [], [], v, 0, ignored=True))
             continue
         if not soft:
             _check_class("label", label, () if single else (i,), len(row))
         y = _numbers(label if soft else [int(j == label) for j in range(len(row))], math)
         w = _numbers([1] * len(row) if weight is None else weight, math)
         smoothed = [(1 - s) * x + s / len(y) if x >= 0 else math.nan for x in y]
-        columns = zip(losses(_numbers(row, math), math), w, smoothed, strict=True)
-        terms.append([_product(loss, v, *factors) for loss, *factors in columns])
-        weights.append(v if weight is None else v * _sum([_product(*x) for x in zip(w, y, strict=True)], math))
-    return terms, weights, single
+        mass = 1 if weight is None else _sum([_product(*x) for x in zip(w, y, strict=True)], math)
+        rows.append(_Row(_numbers(row, math), w, smoothed, v, v * mass))
+    return rows, single
 
 
 def _reduced(
     terms: list[list[Number]], weights: list[Number], single: bool, base: float | None, reduction: str | None, math: Any
 ) -> Any:
-    if reduction not in (None, "sum", "mean"):
-        raise ValueError(f"reduction={reduction!r}, expected None, 'sum' or 'mean'")
+    divisor = _divisor(weights, reduction, math)
     if reduction is None:
         values = [_total(row, base, math) for row in terms]
         return values[0] if single else values
-    total = _total([term for row in terms for term in row], base, math)
-    if reduction == "sum":
-        return total
-    divisor = _sum(weights, math)
-    return total / divisor if divisor != 0 else math.nan
+    return _total([term for row in terms for term in row], base, math) / divisor
+
+
+def _divisor(weights: list[Number], reduction: str | None, math: Any) -> Number:
+    if reduction not in (None, "sum", "mean"):
+        raise ValueError(f"reduction={reduction!r}, expected None, 'sum' or 'mean'")
+    divisor = _sum(weights, math) if reduction == "mean" else 1
+    return divisor if divisor != 0 else math.nan
 
 
 def _smoothing(label_smoothing: Any, math: Any) -> Number:
@@ -1026,3 +1061,6 @@ def _log_ratio(p: Number, q: Number, math: Any) -> Number:
     if 1e-300 < p / q < 1e300:
         return math.log(p / q)
     return math.log(p) - math.log(q)
+
+
+from . import grad  # last, for it is made of the above
