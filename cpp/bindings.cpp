@@ -18,8 +18,12 @@ template <class T>
 void evaluate_row(const RowKernel<T>& kernel, RowBatch<T> batch, const Setting& setting, RowStates& states) {
   RowStates normalizers;
   if (kernel.normalizer != nullptr) {
-    kernel.normalizer->rows(batch, Setting{}, normalizers);
-    kernel.normalizer->finish(normalizers, 1, Setting{});
+    const auto normalize = [&](std::size_t, const Setting& how_far, RowStates& row) {
+      kernel.normalizer->rows(batch, how_far, row);
+      kernel.normalizer->finish(row, 1, how_far);
+    };
+    normalize(0, Setting{}, normalizers);
+    refine_normalizers<T>(normalizers, 1, normalize);
     batch.normalizers = &normalizers;
   }
   kernel.rows(batch, setting, states);
@@ -68,7 +72,7 @@ class ReductionJob {
  public:
   ReductionJob(const Kernels<T>& kernels, const RowKernel<T>& kernel, Operands& operands, DType dtype,
                const Dims& inner, const Dims& outer, char* out, Partial scale)
-      : kernels_(kernels), kernel_(kernel), job_(operands, dtype, inner, outer), out_(out), scale_(scale) {}
+      : kernels_(kernels), kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(out), scale_(scale) {}
 
   std::size_t elements() const { return job_.elements(); }
   void prepare() { job_.prepare(kernel_.columns == nullptr); }
@@ -177,7 +181,8 @@ void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> membe
     }
     outer.closest_last(inner);
     with_kernels(dtype, [&](const auto& kernels, auto zero) {
-      execute(RowMapJob<decltype(zero)>(select(kernels, member), operands, dtype, inner, outer, output.data()));
+      execute(
+          RowMapJob<decltype(zero)>(kernels, select(kernels, member), operands, dtype, inner, outer, output.data()));
     });
     return output.result();
   });

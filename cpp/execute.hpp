@@ -124,6 +124,27 @@ struct Tile {
   }
 };
 
+/// Takes log sum exp(z - max z) again, magnified, of rows where it is too small for a sum in natural units.
+/// `evaluate_again(row, setting, states)` makes the finished states of one row.
+template <class T, class Evaluate>
+void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& evaluate_again) {
+  if (sizeof(T) != sizeof(double)) return;
+  constexpr int first = RowStates::log_sum, end = first + RowStates::max_maxima;
+  constexpr double small = 0x1p-900;
+  for (std::size_t r = 0; r < rows; ++r) {
+    if (!(normalizers.hi[first][r] < small || normalizers.hi[end - 1][r] < small)) continue;
+    Setting setting;
+    setting.one = magnification;
+    RowStates again;
+    evaluate_again(r, setting, again);
+    for (int sum = first; sum < end; ++sum) {
+      if (!(normalizers.hi[sum][r] < small)) continue;
+      normalizers.hi[sum][r] = again.hi[sum][0] / magnification;
+      normalizers.lo[sum][r] = again.lo[sum][0] / magnification;
+    }
+  }
+}
+
 /// All rows of some arrays, a tile at a time.
 ///
 /// The states of a row are the same whatever else is in its tile, and however the tile is read: row by row, as columns
@@ -131,8 +152,13 @@ struct Tile {
 template <class T>
 class RowJob {
  public:
-  RowJob(Operands& operands, DType dtype, const Dims& inner, const Dims& outer)
-      : inner_(inner), outer_(outer), inputs_(operands, dtype, inner, outer), n_(inner.size()), rows_(outer.size()) {}
+  RowJob(const Kernels<T>& kernels, Operands& operands, DType dtype, const Dims& inner, const Dims& outer)
+      : inner_(inner),
+        outer_(outer),
+        inputs_(operands, dtype, inner, outer),
+        transpose_(kernels.transpose),
+        n_(inner.size()),
+        rows_(outer.size()) {}
 
   static constexpr auto item = Inputs<T>::item;
 
@@ -167,6 +193,12 @@ class RowJob {
     constexpr std::size_t tile_elements = std::size_t{1} << 15;
     if (fetches) most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
     inputs_.allocate_buffers(threads_);
+    // Short rows are worked on together, as columns: a row by itself would take longer than its elements.
+    constexpr std::size_t short_row = 24, enough_rows = 8;
+    transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= short_row && rows_ >= enough_rows;
+    if (transposes_) {
+      columns_.reset(new T[static_cast<std::size_t>(threads_ * inputs_.count()) * n_ * tile_rows]);
+    }
   }
 
   /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.
@@ -208,13 +240,19 @@ class RowJob {
     RowStates normalizers;
     read(*kernel.normalizer, tile, Setting{}, nullptr, normalizers);
     kernel.normalizer->finish(normalizers, tile.rows, Setting{});
+    refine_normalizers<T>(normalizers, tile.rows, [&](std::size_t r, const Setting& magnified, RowStates& again) {
+      read(*kernel.normalizer, tile.row(r), magnified, nullptr, again);
+      kernel.normalizer->finish(again, 1, magnified);
+    });
     read(kernel, tile, setting, &normalizers, states);
     kernel.finish(states, tile.rows, setting);
     for (int k = 0; k < RowStates::max_maxima; ++k) {
       const int sum = RowStates::log_sum + k;
       std::copy_n(normalizers.max[k], tile.rows, states.max[k]);
-      std::copy_n(normalizers.hi[sum], tile.rows, states.hi[sum]);
-      std::copy_n(normalizers.lo[sum], tile.rows, states.lo[sum]);
+      for (std::size_t r = 0; r < tile.rows; ++r) {
+        states.hi[sum][r] = normalizers.hi[sum][r] * setting.one;
+        states.lo[sum][r] = normalizers.lo[sum][r] * setting.one;
+      }
     }
   }
 
@@ -275,7 +313,9 @@ class RowJob {
       const std::size_t end = std::min(begin + block_size, n_);
       RowStates next;
       RowStates& block = begin == 0 ? states : next;
-      if (side_by_side_ && kernel.columns != nullptr) {
+      if (transposes_ && kernel.prefers_columns) {
+        read_transposed(kernel, tile, setting, normalizers, states);
+      } else if (side_by_side_ && kernel.columns != nullptr) {
         ColumnBatch<T> batch{};
         batch.columns = tile.rows;
         batch.n = end - begin;
@@ -291,6 +331,22 @@ class RowJob {
       if (begin != 0) kernel.merge(states, next, tile.rows, setting);
       begin = end;
     } while (begin < n_);
+  }
+
+  /// Short rows, as columns.
+  void read_transposed(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting,
+                       const RowStates* normalizers, RowStates& states) {
+    ColumnBatch<T> batch{};
+    batch.columns = tile.rows;
+    batch.n = n_;
+    batch.normalizers = normalizers;
+    for (int i = 0; i < inputs_.count(); ++i) {
+      T* const columns = columns_.get() + static_cast<std::size_t>(tile.thread * inputs_.count() + i) * n_ * tile_rows;
+      transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, columns, tile_rows);
+      batch.in[i] = columns;
+      batch.step[i] = tile_rows;
+    }
+    kernel.columns(batch, setting, states);
   }
 
   /// One row, whose blocks the threads share.
@@ -315,12 +371,15 @@ class RowJob {
   const Dims& inner_;
   const Dims& outer_;
   Inputs<T> inputs_;
+  decltype(Kernels<T>::transpose) transpose_;
   std::size_t n_, rows_;
   std::size_t most_rows_ = 1;
   std::ptrdiff_t to_row_ = 0;
   int threads_ = 1;
   bool share_rows_ = false;
   bool side_by_side_ = false;
+  bool transposes_ = false;
+  std::unique_ptr<T[]> columns_;
   std::vector<BlockState> blocks_;
 };
 
@@ -501,13 +560,20 @@ class RowOutput {
 inline void note_states(RowStates& known, std::size_t to, const RowStates& states, std::size_t rows,
                         const Setting& setting, std::uint64_t skip) {
   constexpr int sums = RowStates::second_result + 1;
-  for (std::size_t r = 0; r < rows; ++r) {
-    if ((skip >> r & 1) != 0) continue;
-    for (int k = 0; k < RowStates::max_maxima; ++k) known.max[k][to + r] = states.max[k][r];
-    for (int k = 0; k < sums; ++k) {
-      known.hi[k][to + r] = states.hi[k][r] / setting.one;
-      known.lo[k][to + r] = states.lo[k][r] / setting.one;
+  const double natural = 1 / setting.one;
+  const auto note = [&](double* kept, const double* from, double by) {
+    if (skip == 0 && by == 1) {
+      std::copy_n(from, rows, kept + to);
+      return;
     }
+    for (std::size_t r = 0; r < rows; ++r) {
+      if ((skip >> r & 1) == 0) kept[to + r] = from[r] * by;
+    }
+  };
+  for (int k = 0; k < RowStates::max_maxima; ++k) note(known.max[k], states.max[k], 1);
+  for (int k = 0; k < sums; ++k) {
+    note(known.hi[k], states.hi[k], natural);
+    note(known.lo[k], states.lo[k], natural);
   }
 }
 
@@ -515,9 +581,9 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
 template <class T>
 class RowMapJob {
  public:
-  RowMapJob(const RowMapKernel<T>& kernel, Operands& operands, DType dtype, const Dims& inner, const Dims& outer,
-            char* out)
-      : kernel_(kernel), job_(operands, dtype, inner, outer), out_(inner, Dims::output, out) {}
+  RowMapJob(const Kernels<T>& kernels, const RowMapKernel<T>& kernel, Operands& operands, DType dtype,
+            const Dims& inner, const Dims& outer, char* out)
+      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(inner, Dims::output, out) {}
 
   std::size_t elements() const { return job_.elements(); }
 

@@ -94,7 +94,7 @@ void add_up(const Kernels<T>& kernels, const Kernels<U>& of_result, const Operan
   }
   outer.closest_last(inner);
   Operands operands = {&full};
-  RowJob<T> job(operands, full.dtype(), inner, outer);
+  RowJob<T> job(kernels, operands, full.dtype(), inner, outer);
   job.prepare(true);
   run_without_gil(job.elements(), [&] {
     job.for_all_tiles([&](const Tile& tile) {
@@ -172,7 +172,7 @@ class RowGradientJob {
                  const std::array<char*, 2>& gradients)
       : kernels_(kernels),
         measure_(measure),
-        job_(operands, dtype, inner, outer),
+        job_(kernels, operands, dtype, inner, outer),
         factors_(grad_output, scale),
         scale_(scale),
         value_(value) {
@@ -198,8 +198,8 @@ class RowGradientJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates known;
       RowFactors factors;
-      if (value_ != nullptr || value_knows_) evaluate(tile, known);
-      if (knowledge_ != nullptr && !value_knows_) job_.evaluate(*knowledge_, tile, Setting{}, known);
+      if (value_ != nullptr) evaluate(measure_.value, tile, value_, known);
+      if (knowledge_ != nullptr && !(value_ != nullptr && value_knows_)) evaluate(*knowledge_, tile, nullptr, known);
       factors_.of(tile, factors);
       job_.for_blocks(tile, &known, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
         for (int k = 0; k < 2; ++k) {
@@ -212,15 +212,16 @@ class RowGradientJob {
   }
 
  private:
-  void evaluate(const Tile& tile, RowStates& known) {
+  /// Stores results, if they are wanted, and what they let know.
+  void evaluate(const RowKernel<T>& kernel, const Tile& tile, char* results, RowStates& known) {
     with_results<T>(
         tile, Setting{},
         [&](const Tile& rows, const Setting& setting, RowStates& states) {
-          job_.evaluate(measure_.value, rows, setting, states);
+          job_.evaluate(kernel, rows, setting, states);
         },
         [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
           note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
-          if (value_ != nullptr) store_results<T>(kernels_.round, value_, rows, states, scale_, setting, skip);
+          if (results != nullptr) store_results<T>(kernels_.round, results, rows, states, scale_, setting, skip);
         });
   }
 

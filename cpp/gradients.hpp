@@ -69,11 +69,18 @@ class GradientOutput {
 /// 1, or the factor of a gradient, as a double.
 class Factors {
  public:
-  Factors(const Operand& grad_output, Partial scale) : lookup_(grad_output, DType::float64), scale_(scale) {}
+  Factors(const Operand& grad_output, Partial scale)
+      : lookup_(grad_output, DType::float64), scale_(scale), same_for_all_(grad_output.ndim() == 0) {}
 
   /// Those of a tile's rows.
   void of(const Tile& tile, RowFactors& factors) const {
     constexpr int g = Dims::grad_output;
+    if (same_for_all_) {
+      const Partial factor = product({lookup_(0), 0}, scale_);
+      std::fill_n(factors.hi, tile.rows, factor.hi);
+      std::fill_n(factors.lo, tile.rows, factor.lo);
+      return;
+    }
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const double y = lookup_(tile.at[g] + static_cast<std::ptrdiff_t>(r) * tile.step[g]);
       const Partial factor = product({y, 0}, scale_);
@@ -85,6 +92,7 @@ class Factors {
  private:
   Lookup<double> lookup_;
   Partial scale_;
+  bool same_for_all_;
 };
 
 }  // namespace kullback

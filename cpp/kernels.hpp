@@ -83,6 +83,8 @@ struct RowKernel {
   void (*finish)(RowStates& states, std::size_t rows, const Setting& setting);
   /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
+  /// Whether short rows that lie one after the other are faster read as columns, all of them together.
+  bool prefers_columns;
 };
 
 /// What the gradients of some rows are multiplied by.
@@ -222,6 +224,8 @@ struct Kernels {
   RowKernel<T> products;  ///< the sum of the products of two
   /// (hi + lo) * scale / setting.one of finished states, rounded once.
   void (*round)(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out);
+  /// Rows to columns, `step` apart: a multiple of 64 bytes, for what is beyond the last row is written as well.
+  void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
 };
 
 /// Everything that one compilation of target.cpp exports.

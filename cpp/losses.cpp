@@ -140,7 +140,7 @@ Partial total_of(const Kernels<T>& kernels, const Operand& operand, DType dtype,
     inner.append(static_cast<std::size_t>(shape.length[d]), {broadcast_stride(operand, shape, d)});
   }
   Operands operands = {&operand};
-  RowJob<T> job(operands, dtype, inner, outer);
+  RowJob<T> job(kernels, operands, dtype, inner, outer);
   job.prepare();
   RowStates states;
   run_without_gil(job.elements(), [&] {
@@ -200,7 +200,7 @@ class CategoricalJob {
         kernel_(call.labels == nullptr ? (operands[2] == nullptr ? kernel.labelled : kernel.weighted)
                                        : (call.smooth ? kernel.weighted : kernel.indexed)),
         call_(call),
-        job_(operands, dtype, inner, outer),
+        job_(kernels, operands, dtype, inner, outer),
         predictions_(*call.predictions, dtype),
         weight_(call.weight == nullptr ? *call.predictions : *call.weight, dtype),
         sample_weight_(call.sample_weight == nullptr ? *call.predictions : *call.sample_weight, dtype),
@@ -209,6 +209,7 @@ class CategoricalJob {
 
   /// Asks for a gradient.
   void add(const GradientPlan& plan) {
+    of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
     gradients_.push_back({plan, RowOutput<T>(inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
   }
 
@@ -298,7 +299,6 @@ class CategoricalJob {
     if (call_.labels == nullptr) return;
     const Labels& labels = *call_.labels;
     labels.read(found.label, tile.at[Dims::labels], tile.step[Dims::labels], tile.rows);
-    const int z = call_.predictions_input;
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const std::int64_t label = found.label[r];
       found.prediction[r] = std::nan("");
@@ -309,10 +309,18 @@ class CategoricalJob {
         bad_label_.store(true, std::memory_order_relaxed);
       } else {
         found.in_range |= std::uint64_t{1} << r;
-        const std::ptrdiff_t row = tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z];
-        found.prediction[r] = predictions_(row + label * call_.class_stride);
         if (call_.weight != nullptr) found.weight[r] = weight_(label * call_.weight->stride(0));
       }
+    }
+  }
+
+  /// To be called once the rows were read, and so are in a cache.
+  void look_up_predictions(const Tile& tile, TileLabels& found) const {
+    const int z = call_.predictions_input;
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if ((found.in_range >> r & 1) == 0) continue;
+      const std::ptrdiff_t row = tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z];
+      found.prediction[r] = predictions_(row + found.label[r] * call_.class_stride);
     }
   }
 
@@ -323,10 +331,11 @@ class CategoricalJob {
 
   /// Calls emit(rows, states, setting, skip) with the losses of a tile's rows.
   template <class Emit>
-  void with_losses(const Tile& tile, const TileLabels& found, Emit&& emit) {
+  void with_losses(const Tile& tile, TileLabels& found, Emit&& emit) {
     const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
       job_.evaluate(kernel_, rows, setting, states);
       const std::size_t skipped = rows.first - tile.first;
+      if (rows.rows == tile.rows) look_up_predictions(tile, found);
       double weights[tile_rows];
       LossTerms terms{};
       terms.smooth = call_.smooth;
@@ -361,7 +370,25 @@ class CategoricalJob {
         }
       });
     }
-    if (!gradients_.empty()) make_gradients(tile, found, known);
+    if (!gradients_.empty()) {
+      if (noting && of_confidence_) note_confidence(tile, known.states);
+      make_gradients(tile, found, known);
+    }
+  }
+
+  /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing
+  /// was magnified for the loss.
+  void note_confidence(const Tile& tile, RowStates& known) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      constexpr int sum = RowStates::log_sum;
+      if (!drowned<T>(known.hi[sum][r])) continue;
+      Setting setting = call_.setting;
+      setting.one = setting.mass_unit = magnification;
+      RowStates states;
+      job_.evaluate(kernel_, tile.row(r), setting, states);
+      known.hi[sum][r] = states.hi[LossSum::base][0] / magnification;
+      known.lo[sum][r] = states.lo[LossSum::base][0] / magnification;
+    }
   }
 
   void store(const Tile& rows, std::uint64_t ignored, RowStates& states, const Setting& setting, std::uint64_t skip) {
@@ -417,17 +444,18 @@ class CategoricalJob {
   /// Keeps what gradients need of the states of some rows, and the gradients at their classes.
   void note(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states, const Setting& setting,
             std::uint64_t skip, TileKnowledge& known) const {
+    const double natural = 1 / setting.one, natural_mass = 1 / setting.mass_unit;
     for (std::size_t r = 0; r < rows.rows; ++r) {
       if ((skip >> r & 1) != 0) continue;
-      const auto sum = [&](int k, double unit) { return Partial{states.hi[k][r] / unit, states.lo[k][r] / unit}; };
+      const auto sum = [&](int k, double unit) { return Partial{states.hi[k][r] * unit, states.lo[k][r] * unit}; };
       const auto keep = [&](int k, Partial x) {
         known.states.hi[k][to + r] = x.hi;
         known.states.lo[k][to + r] = x.lo;
       };
       const Partial labelled =
-          call_.labels != nullptr ? Partial{found.weight[to + r], 0} : sum(LossSum::labelled_mass, setting.mass_unit);
-      keep(0, smoothed(labelled, sum(LossSum::spread_out_mass, setting.mass_unit)));
-      keep(RowStates::log_sum, sum(LossSum::base_kept, setting.one));
+          call_.labels != nullptr ? Partial{found.weight[to + r], 0} : sum(LossSum::labelled_mass, natural_mass);
+      keep(0, smoothed(labelled, sum(LossSum::spread_out_mass, natural_mass)));
+      keep(RowStates::log_sum, sum(LossSum::base_kept, natural));
       known.states.max[0][to + r] = states.max[0][r];
     }
     if (call_.labels != nullptr) note_labels(rows, to, found, states, setting, skip, known);
@@ -455,8 +483,9 @@ class CategoricalJob {
     }
   }
 
-  void make_gradients(const Tile& tile, const TileLabels& found, TileKnowledge& known) {
+  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge& known) {
     if (!all_.gradient.of_states && call_.labels != nullptr) {
+      look_up_predictions(tile, found);
       const RowStates none;
       note_labels(tile, 0, found, none, Setting{}, 0, known);
     }
@@ -465,7 +494,9 @@ class CategoricalJob {
     // The classes of rows are put in afterwards; until then they get what is spread evenly.
     if (call_.labels != nullptr) setting.keep = {0, 0};
     RowFactors by_mass;
-    for (std::size_t r = 0; all_.gradient.of_states && r < tile.rows; ++r) {
+    const bool unit_mass = call_.labels != nullptr && call_.weight == nullptr && !call_.smooth;
+    if (unit_mass) by_mass = known.factors;
+    for (std::size_t r = 0; all_.gradient.of_states && !unit_mass && r < tile.rows; ++r) {
       const Partial mass{known.states.hi[0][r], known.states.lo[0][r]};
       // 0 silences an infinite mass, but not NaN.
       const bool silent = known.factors.hi[r] == 0 && std::isinf(mass.hi);
@@ -549,6 +580,7 @@ class CategoricalJob {
   const Dims& inner_;
   char* out_;
   std::vector<Gradient> gradients_;
+  bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};
   std::vector<T> ones_;
@@ -698,7 +730,7 @@ void reduce_binary(const Member<BinaryKernel>& member, const BinaryCall& call, O
   with_kernels(call.dtype, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
     const BinaryKernel<T>& kernel = select(kernels, member);
-    RowJob<T> job(call.operands, call.dtype, inner, outer);
+    RowJob<T> job(kernels, call.operands, call.dtype, inner, outer);
     job.prepare();
     Totals totals;
     run_without_gil(job.elements(), [&] {

@@ -31,6 +31,7 @@ namespace {
 #include "simd/pack.hpp"
 #include "simd/math.hpp"
 #include "kernels/sums.hpp"
+#include "kernels/transpose.hpp"
 #include "kernels/direct.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/entropy.hpp"
@@ -64,12 +65,17 @@ Partial reciprocal_log(double base) {
   return {inverse, error * inverse};
 }
 
+/// Of float32 probabilities a short row is done sooner than it is turned into columns.
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>, finish<Op>, nullptr};
+constexpr bool prefers_columns = Op::reads == Reads::maxima || sizeof(T) == sizeof(double);
+
+template <class Op, class T>
+constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,
+                                     finish<Op>,  nullptr,        prefers_columns<Op, T>};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
-constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr};
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr, false};
 
 /// The kernel that reads the rows before Op does.
 template <class Op, class T>
@@ -92,7 +98,8 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Op, T>, columns_of<Op, T>(), merge<Op>, finish<Op>, normalizer_of<Op, T>()};
+constexpr RowKernel<T> kernel_of = {rows<Op, T>, columns_of<Op, T>(),    merge<Op>,
+                                    finish<Op>,  normalizer_of<Op, T>(), columns_of<Op, T>() && prefers_columns<Op, T>};
 
 template <class Op, int Input, class T>
 constexpr const RowKernel<T>* knowledge_of() {
@@ -165,6 +172,7 @@ constexpr Kernels<T> kernels_of = {
     rows_alone<Total, T>,
     rows_alone<Products, T>,
     round<T>,
+    transpose<T>,
 };
 
 }  // namespace

@@ -21,7 +21,7 @@ class TokenJob {
       : kernels_(kernels),
         kernel_(kernel),
         operands_{&logits},
-        job_(operands_, dtype, inner, outer),
+        job_(kernels, operands_, dtype, inner, outer),
         logits_(logits, dtype),
         tokens_(tokens),
         tokens_per_row_(tokens_per_row),

@@ -631,7 +631,17 @@ def test_arrays_by_name_and_the_rest_by_keyword_only(measure, same_bits):
         measure(*arrays, weights=None)
 
 
-MODULES = ["probabilities", "logits", "losses", "grad", "value_and_grad", "runtime", "reference", "reference.grad", "testing"]
+MODULES = [
+    "probabilities",
+    "logits",
+    "losses",
+    "grad",
+    "value_and_grad",
+    "runtime",
+    "reference",
+    "reference.grad",
+    "testing",
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

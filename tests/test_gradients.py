@@ -1,4 +1,4 @@
-"""The promise: kb.grad and kb.value_and_grad take what the values take, and differentiate what they give; edge by edge."""
+"""The promise: kb.grad and kb.value_and_grad take what the values take, write where they are told to, and agree."""
 
 from __future__ import annotations
 

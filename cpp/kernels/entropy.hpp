@@ -119,13 +119,14 @@ KULLBACK_INLINE Element<V, Low> negated_ratio(Pair<V, Low> p, V q, decltype(V() 
   if constexpr (same<Digits, Spare>) {
     return finished({p.hi / q, {}}, one);
   } else {
-    // No inverse overflows, and ratios near the subnormal numbers are counted in smaller units.
+    // No inverse overflows, and ratios near the ends of the range are counted in other units.
     const auto tiny = abs(p.hi) < min(q, broadcast_like<V>(0x1p100)) * 0x1p-800;
-    const V unit = select(tiny, broadcast_like<V>(magnification), one);
+    const auto huge = abs(p.hi) > max(min(q, broadcast_like<V>(0x1p100)) * 0x1p800, broadcast_like<V>(0x1p-400));
+    const V unit = select(tiny, broadcast_like<V>(magnification), select(huge, 1 / magnification, one));
     const V lens = select(q < 0x1p-900, broadcast_like<V>(0x1p100), one);
     const Pair<V> numerator{p.hi * unit * lens, p.lo * unit * lens};
     return finished(quotient<Digits>(numerator, exactly<Digits>(q * lens)),
-                    select(tiny, broadcast_like<V>(1 / magnification), one));
+                    select(tiny, broadcast_like<V>(1 / magnification), select(huge, magnification, one)));
   }
 }
 

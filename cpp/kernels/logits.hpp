@@ -65,7 +65,7 @@ KULLBACK_OUT_OF_LINE Pair<Pack<double>> log_sum(const RowStates& states, RowLane
   const auto most = lanes.load(states.max[k]);
   const auto mass = lanes.load(states, k);
   const auto natural = times(mass, 1 / one);
-  auto y = times(log1p_of_pair(natural), one);
+  auto y = times(log1p_of_pair(normalized(natural)), one);
   // Magnified sums may be too small for their logarithm's calculation, but not for its first term.
   if (one != 1) y = select(natural.hi < 0x1p-110, mass, y);
   y.hi = select(most == -infinity, select(mass.hi == -1, 0, nan), y.hi);
@@ -143,14 +143,21 @@ struct LogSumExp : LogNormalizer<1> {
   }
 };
 
-/// p (x - mean) of log p, in units of its own that leave room for large differences.
+/// p times a deviation from a mean.
 template <class V, class Low>
 KULLBACK_INLINE Element<V, Low> weighted_deviation(Pair<V, Low> log_p, Pair<V, Low> deviation) {
-  using Digits = DigitsOf<Low>;
-  constexpr double unit = exponential_unit<Digits>, root = same<Digits, Spare> ? 1 : root_of_magnification;
+  constexpr double unit = exponential_unit<DigitsOf<Low>>;
   const auto p = exp_of_gap(log_p, unit);
-  const auto absent = p.hi == 0;
-  return {product(p, zero_where(absent, times(deviation, 1 / root))), broadcast_like<V>(root / unit)};
+  deviation = zero_where(p.hi == 0, deviation);
+  if constexpr (same<Low, Nothing>) {
+    return in_natural_units(product(p, deviation));
+  } else {
+    deviation = normalized(deviation);
+    // Of large deviations the product would be beyond the range of numbers in those units.
+    const auto large = abs(deviation.hi) > root_of_magnification;
+    const V by = select(large, broadcast_like<V>(1 / unit), 1);
+    return {product(p, Pair<V>{deviation.hi * by, deviation.lo * by}), select(large, broadcast_like<V>(1.0), 1 / unit)};
+  }
 }
 
 struct EntropyFromLogitsGradient : KnowingGradient {
@@ -258,14 +265,6 @@ struct Couple {
     const auto both = sum_of(exactly<Digits>(broadcast_like<V>(1.0)), ratio);
     return log1p_of_pair(quotient<Digits>(difference(), both));
   }
-
- private:
-  KULLBACK_INLINE static Pair<V> normalized(Pair<V> x) {
-    const auto y = two_sum(x.hi, x.lo);
-    const auto finite = x.hi - x.hi == 0;
-    return {select(finite, y.hi, x.hi), select(finite, y.lo, 0)};
-  }
-  KULLBACK_INLINE static Pair<V, Nothing> normalized(Pair<V, Nothing> x) { return x; }
 };
 
 /// q - p of q's logits.
@@ -288,8 +287,8 @@ struct MeanLogRatio : PlainSum {
 
   template <class Digits, class V, class Known>
   KULLBACK_INLINE static PairOf<Digits, V> log_ratio(const Known& known, V p_logit, V q_logit) {
-    return sum_of(sum_of(known.template gap<Digits>(p_logit, 0), -known.template gap<Digits>(q_logit, 1)),
-                  sum_of(known.template log_sum<Digits, V>(1), -known.template log_sum<Digits, V>(0)));
+    return normalized(sum_of(sum_of(known.template gap<Digits>(p_logit, 0), -known.template gap<Digits>(q_logit, 1)),
+                             sum_of(known.template log_sum<Digits, V>(1), -known.template log_sum<Digits, V>(0))));
   }
 
   template <class Sum, class Known, class V>

@@ -589,15 +589,7 @@ void at_label(const RowStates& states, std::size_t rows, const LabelTerms& terms
     const Pair<Pack<double>> mass{lanes.load(terms.mass[0]), lanes.load(terms.mass[1])};
     const Pair<Pack<double>> target{lanes.load(terms.target[0]), lanes.load(terms.target[1])};
     const auto element = Op::at_label(states, lanes, z, mass, target, setting.one);
-    double hi[Pack<double>::size], lo[Pack<double>::size], back[Pack<double>::size];
-    store(hi, element.value.hi);
-    store(lo, element.value.lo);
-    store(back, element.back);
-    for (std::size_t r = 0; r < lanes.count && r < Pack<double>::size; ++r) {
-      const RowFactor factor(terms.factors->hi[lanes.first + r], terms.factors->lo[lanes.first + r]);
-      const auto y =
-          factor.times(Element<Pack<double>, Pack<double>>{{broadcast(hi[r]), broadcast(lo[r])}, broadcast(back[r])});
-      store_wide(out + lanes.first + r, y, 1);
-    }
+    const Factor<Pack<double>, Mask<double>> factor(lanes.load(terms.factors->hi), lanes.load(terms.factors->lo));
+    store_wide(out + lanes.first, factor.times(element), lanes.count);
   });
 }

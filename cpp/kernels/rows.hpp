@@ -604,38 +604,57 @@ KULLBACK_INLINE Element<V, Low> in_exponential_units(Pair<V, Low> y) {
   return {y, broadcast_like<V>(1 / exponential_unit<DigitsOf<Low>>)};
 }
 
-/// What a row's elements are multiplied by.
-struct RowFactor {
-  Partial factor;
-  bool absent;    ///< 0, even times infinity
-  bool infinite;  ///< 0 times it is 0, too
-  bool large;     ///< elements go back to natural units before they are multiplied, not after
+/// a where the condition holds, b elsewhere: of all lanes or of each.
+template <class V>
+KULLBACK_INLINE V choose(bool condition, V a, V b) {
+  return condition ? a : b;
+}
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> choose(Mask<T, B> condition, Simd<T, B> a, Simd<T, B> b) {
+  return select(condition, a, b);
+}
 
-  KULLBACK_INLINE RowFactor(double hi, double lo)
-      : factor{hi == 0 ? 1 : hi, lo},
-        absent(hi == 0),
-        infinite(__builtin_fabs(hi) == Constants<double>::infinity),
-        large(__builtin_fabs(hi) > 0x1p100) {}
+KULLBACK_INLINE double magnitude(double x) { return __builtin_fabs(x); }
+template <class T, int B>
+KULLBACK_INLINE Simd<T, B> magnitude(Simd<T, B> x) {
+  return abs(x);
+}
+
+/// What elements are multiplied by: one factor for all lanes (N is a number, M bool) or one for each.
+template <class N, class M>
+struct Factor {
+  N hi, lo;
+  M absent;    ///< 0, even times infinity
+  M infinite;  ///< 0 times it is 0, too
+  M large;     ///< elements go back to natural units before they are multiplied, not after
+
+  KULLBACK_INLINE Factor(N high, N low)
+      : hi(high),
+        lo(low),
+        absent(high == 0),
+        infinite(magnitude(high) == Constants<double>::infinity),
+        large(magnitude(high) > 0x1p100) {}
 
   /// The product, rounded once.
   template <class V>
   KULLBACK_INLINE V times(Element<V, V> x) const {
-    const V before = large ? x.back : broadcast_like<V>(1.0), after = large ? broadcast_like<V>(1.0) : x.back;
-    const Pair<V> by{before * factor.hi, before * factor.lo};
-    const auto y = product(x.value, by);
+    const V one = broadcast_like<V>(1.0);
+    const V before = choose(large, x.back, one), after = choose(large, one, x.back);
+    const V high = choose(absent, one, as_lanes<V>(hi));
+    const auto y = product(x.value, Pair<V>{before * high, before * as_lanes<V>(lo)});
     return finished(select(y.hi - y.hi == 0, y.hi + y.lo, y.hi) * after, x.value.hi);
   }
   template <class V>
   KULLBACK_INLINE V times(Element<V, Nothing> x) const {
-    return finished(x.value.hi * factor.hi, x.value.hi);
+    return finished(x.value.hi * choose(absent, broadcast_like<V>(1.0), as_lanes<V>(hi)), x.value.hi);
   }
 
  private:
   /// Adding 0 makes -0 of it 0.
   template <class V>
   KULLBACK_INLINE V finished(V y, V element) const {
-    if (absent) y = zero_where(y == y, y);
-    if (infinite) y = zero_where(element == 0, y);
+    y = choose(absent, zero_where(y == y, y), y);
+    y = choose(infinite, zero_where(element == 0, y), y);
     return y + 0;
   }
 };
@@ -663,7 +682,7 @@ KULLBACK_INLINE void map_row(const T* const* in, std::size_t n, const RowStates*
     });
   };
   if constexpr (Op::is_gradient) {
-    const RowFactor factor(factors->hi[row], factors->lo[row]);
+    const Factor<double, bool> factor(factors->hi[row], factors->lo[row]);
     map_with([&](auto y) KULLBACK_INLINE_LAMBDA { return factor.times(y); });
   } else {
     map_with([](auto y) KULLBACK_INLINE_LAMBDA { return y; });

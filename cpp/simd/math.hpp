@@ -307,6 +307,18 @@ KULLBACK_INLINE Pair<V, Low> sum_of(Pair<V, Low> a, Pair<V, Low> b) {
   }
 }
 
+/// x, with a low part that is no more than a rounding error of the other.
+template <class V>
+KULLBACK_INLINE Pair<V> normalized(Pair<V> x) {
+  const auto y = two_sum(x.hi, x.lo);
+  const auto finite = x.hi - x.hi == 0;
+  return {select(finite, y.hi, x.hi), select(finite, y.lo, 0)};
+}
+template <class V>
+KULLBACK_INLINE Pair<V, Nothing> normalized(Pair<V, Nothing> x) {
+  return x;
+}
+
 /// a * b, but 0 where b is 0 and a infinite.
 template <class V, class Low>
 KULLBACK_INLINE Pair<V, Low> multiplied(Pair<V, Low> a, Pair<V, Low> b) {

@@ -1,0 +1,84 @@
+/// Rows are turned into columns in blocks of as many rows and elements as a pack has lanes. Pairs of packs that stand
+/// `Step` apart exchange every other run of `Step` lanes, for all powers of two below.
+
+template <std::size_t... I>
+struct Indices {};
+
+/// In a vector of a's lanes followed by b's: a's runs at even places, b's after them; or those at odd places.
+template <std::size_t Step, bool Odd, class Register, std::size_t... I>
+KULLBACK_INLINE Register runs_of(Register a, Register b, Indices<I...>) {
+  constexpr std::size_t size = sizeof...(I), shift = Odd ? Step : 0;
+  return __builtin_shufflevector(a, b, (I / Step % 2 == 0 ? I + shift : size + I - Step + shift)...);
+}
+
+template <std::size_t Step, bool Odd, class T, int B>
+KULLBACK_INLINE Simd<T, B> runs_of(Simd<T, B> a, Simd<T, B> b) {
+  if constexpr (Simd<T, B>::leaf) {
+    return {runs_of<Step, Odd>(a.v, b.v, Indices<__integer_pack(Simd<T, B>::size)...>{})};
+  } else if constexpr (Step == Simd<T, B>::size / 2) {
+    if constexpr (Odd) {
+      return {a.upper, b.upper};
+    } else {
+      return {a.lower, b.lower};
+    }
+  } else {
+    return {runs_of<Step, Odd>(a.lower, b.lower), runs_of<Step, Odd>(a.upper, b.upper)};
+  }
+}
+
+template <std::size_t Step, class V, std::size_t Size>
+KULLBACK_INLINE void transpose_block(V (&block)[Size]) {
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < Size; ++i) {
+    if ((i & Step) != 0) continue;
+    const V even = runs_of<Step, false>(block[i], block[i + Step]);
+    block[i + Step] = runs_of<Step, true>(block[i], block[i + Step]);
+    block[i] = even;
+  }
+  if constexpr (Step > 1) transpose_block<Step / 2>(block);
+}
+
+/// Stores `count` columns of as many rows as there are lanes; `load_row` gives the elements of one.
+template <class T, class Load>
+KULLBACK_INLINE void transpose_rows(Load load_row, std::size_t count, T* out, std::size_t step) {
+  constexpr std::size_t lanes = Pack<T>::size;
+  Pack<T> block[lanes];
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < lanes; ++r) block[r] = load_row(r);
+  transpose_block<lanes / 2>(block);
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < lanes; ++j) {
+    if (j < count) store(out + j * step, block[j]);
+  }
+}
+
+/// Element j of row r goes to out[j * step + r]; what is beyond the last row, up to the next multiple of the lanes, is
+/// written as well.
+template <class T>
+void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step) {
+  constexpr std::size_t lanes = Pack<T>::size;
+  // Whole packs may be loaded up to here: what they hold of the next row is not stored.
+  const T* const end = row_stride < 0 ? in : in + static_cast<std::ptrdiff_t>(rows - 1) * row_stride + n;
+  for (std::size_t first = 0; first < rows; first += lanes) {
+    for (std::size_t begin = 0; begin < n; begin += lanes) {
+      const std::size_t count = n - begin < lanes ? n - begin : lanes;
+      const T* const from = in + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
+      T* const to = out + begin * step + first;
+      if (first + lanes <= rows && from + static_cast<std::ptrdiff_t>(lanes - 1) * row_stride + lanes <= end) {
+        const T* next = from;
+        const auto load_row = [&](std::size_t) KULLBACK_INLINE_LAMBDA {
+          const auto row = load(next);
+          next += row_stride;
+          return row;
+        };
+        transpose_rows<T>(load_row, count, to, step);
+      } else {
+        T rest[lanes][lanes] = {};
+        for (std::size_t r = 0; r < lanes && first + r < rows; ++r) {
+          std::memcpy(rest[r], from + static_cast<std::ptrdiff_t>(r) * row_stride, count * sizeof(T));
+        }
+        transpose_rows<T>([&](std::size_t r) KULLBACK_INLINE_LAMBDA { return load(rest[r]); }, count, to, step);
+      }
+    }
+  }
+}
