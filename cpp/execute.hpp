@@ -295,6 +295,14 @@ class RowJob {
     batch.n = end - begin;
     batch.normalizers = normalizers;
     for (int i = 0; i < inputs_.count(); ++i) {
+      if (side_by_side_) {
+        batch.in[i] = inputs_.buffer(thread, i);
+        batch.row_stride[i] = to_row_;
+        const std::ptrdiff_t step = inner_.stride[i][0] / item;
+        transpose_(inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * step, step, batch.n, tile.rows,
+                   inputs_.buffer(thread, i), static_cast<std::size_t>(to_row_));
+        continue;
+      }
       batch.in[i] = inputs_.fetch(i, tile.at[i], tile.step[i], tile.rows, begin, end, to_row_, thread);
       batch.row_stride[i] = inputs_.row_stride(i, tile.step[i], to_row_);
     }
@@ -514,8 +522,12 @@ class MapJob {
 template <class T>
 class RowOutput {
  public:
-  RowOutput(const Dims& inner, int output, char* out)
-      : inner_(inner), output_(output), out_(out), direct_(inner.contiguous(output, item)) {}
+  RowOutput(const Kernels<T>& kernels, const Dims& inner, int output, char* out)
+      : transpose_(kernels.transpose),
+        inner_(inner),
+        output_(output),
+        out_(out),
+        direct_(inner.contiguous(output, item)) {}
 
   void prepare(int threads) {
     if (!direct_) results_.reset(new T[static_cast<std::size_t>(threads) * Inputs<T>::buffer_size]);
@@ -535,9 +547,17 @@ class RowOutput {
     }
     T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
     make(results, static_cast<std::ptrdiff_t>(n));
-    for (std::size_t r = 0; r < tile.rows; ++r) {
-      scatter(inner_, output_, begin, begin + n, results + r * n, row(tile, r));
+    std::size_t r = 0;
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] > 0) {
+      // Whole packs of neighbouring rows; what follows them belongs to other tiles.
+      const auto step = static_cast<std::size_t>(inner_.stride[output_][0] / item);
+      r = tile.rows / (64 / sizeof(T)) * (64 / sizeof(T));
+      if (r != 0) {
+        transpose_(results, static_cast<std::ptrdiff_t>(n), r, n, reinterpret_cast<T*>(row(tile, 0)) + begin * step,
+                   step);
+      }
     }
+    for (; r < tile.rows; ++r) scatter(inner_, output_, begin, begin + n, results + r * n, row(tile, r));
   }
 
   void write(RowMap<T> map, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -549,6 +569,7 @@ class RowOutput {
  private:
   static constexpr auto item = Inputs<T>::item;
 
+  decltype(Kernels<T>::transpose) transpose_;
   const Dims& inner_;
   int output_;
   char* out_;
@@ -583,7 +604,7 @@ class RowMapJob {
  public:
   RowMapJob(const Kernels<T>& kernels, const RowMapKernel<T>& kernel, Operands& operands, DType dtype,
             const Dims& inner, const Dims& outer, char* out)
-      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(inner, Dims::output, out) {}
+      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(kernels, inner, Dims::output, out) {}
 
   std::size_t elements() const { return job_.elements(); }
 

@@ -178,7 +178,7 @@ class RowGradientJob {
         value_(value) {
     for (int k = 0; k < 2; ++k) {
       char* const out = gradients[static_cast<std::size_t>(k)];
-      if (out != nullptr) outputs_[k].emplace(inner, Dims::gradient + k, out);
+      if (out != nullptr) outputs_[k].emplace(kernels, inner, Dims::gradient + k, out);
     }
     knowledge_ = measure.knowledge[outputs_[0] ? 0 : 1];
     // Kernels are looked up by address: the measure's own is a copy of the one that gradients name.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "arrays.hpp"
@@ -14,17 +15,25 @@ namespace kullback {
 template <class T>
 class Lookup {
  public:
-  Lookup(const Operand& operand, DType dtype) : data_(operand.data(dtype)), gather_(gather_as<T>(operand.source())) {}
+  Lookup(const Operand& operand, DType dtype)
+      : data_(operand.data(dtype)),
+        gather_(gather_as<T>(operand.source())),
+        native_(operand.native(sizeof(T) == sizeof(float) ? DType::float32 : DType::float64)) {}
 
   double operator()(std::ptrdiff_t offset) const {
     T x;
-    gather_(&x, 0, data_ + offset, 0, 0, 1, 1);
+    if (native_) {
+      std::memcpy(&x, data_ + offset, sizeof(T));
+    } else {
+      gather_(&x, 0, data_ + offset, 0, 0, 1, 1);
+    }
     return double{x};
   }
 
  private:
   const char* data_;
   Gather<T> gather_;
+  bool native_;
 };
 
 /// Class indices.

@@ -74,17 +74,21 @@ class Accumulator {
     add(magnified ? lane.magnified : lane.value, value);
   }
   void add_weight(std::size_t row, Partial weight) { add(lanes_[row % lanes].weight, weight); }
+  /// The same of a weight of 1.
+  void count_row() { rows_ += 1; }
 
   Totals fold() {
     for (std::size_t half = lanes / 2; half > 0; half /= 2) {
       for (std::size_t lane = 0; lane < half; ++lane) lanes_[lane].merge(lanes_[lane + half]);
     }
+    add(lanes_[0].weight, {rows_, 0});
     return lanes_[0];
   }
 
  private:
   static constexpr std::size_t lanes = 8;
   Totals lanes_[lanes];
+  double rows_ = 0;
 };
 
 void warn_of_empty_mean() {
@@ -210,7 +214,8 @@ class CategoricalJob {
   /// Asks for a gradient.
   void add(const GradientPlan& plan) {
     of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
-    gradients_.push_back({plan, RowOutput<T>(inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
+    gradients_.push_back(
+        {plan, RowOutput<T>(kernels_, inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
   }
 
   std::size_t elements() const { return job_.elements(); }
@@ -408,6 +413,10 @@ class CategoricalJob {
       // Weights are added row by row, whichever rows are taken again.
       if (magnified || setting.mass_unit != 1) continue;
       if (call_.reduction != Reduction::mean) continue;
+      if (!weighs()) {
+        sum.count_row();
+        continue;
+      }
       constexpr int mass = LossSum::labelled_mass;
       sum.add_weight(row, weight_of(rows, r, found.weight[skipped + r], {states.hi[mass][r], states.lo[mass][r]}));
     }

@@ -117,43 +117,96 @@ KULLBACK_INLINE DirectMass direct_mass(const float* z, std::size_t n) {
   return {double{most}, mass[0], fits};
 }
 
+/// The sums of up to 16 columns, by element i mod 16, and the largest elements.
+template <class V>
+struct DirectColumns {
+  static constexpr std::size_t lanes = Pack<float>::size;
+  V sum[lanes];
+  Pack<float> most;
+
+  KULLBACK_INLINE DirectColumns(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count) {
+    if (n <= lanes) {
+      add_short(z, step, n, count);
+    } else {
+      add_long(z, step, n, count);
+    }
+  }
+
+  KULLBACK_INLINE V total() {
+    for (std::size_t other = lanes / 2; other > 0; other /= 2) {
+      for (std::size_t lane = 0; lane < other; ++lane) sum[lane] = sum[lane] + sum[lane + other];
+    }
+    return sum[0];
+  }
+
+ private:
+  static constexpr float infinity = Constants<float>::infinity;
+
+  KULLBACK_INLINE static Pack<float> load_row(const float* z, std::size_t count) {
+    return count >= lanes ? load(z) : partial_load(z, count, -infinity);
+  }
+
+  /// The first lane whose largest element is the largest of all.
+  KULLBACK_INLINE Pack<float> find_most(const Pack<float>* largest) {
+    most = largest[0];
+    for (std::size_t lane = 1; lane < lanes; ++lane) most = max(most, largest[lane]);
+    auto at = broadcast(-1.0F);
+    for (std::size_t lane = lanes; lane-- > 0;) {
+      at = select(largest[lane] == most, static_cast<float>(lane), at);
+    }
+    return at;
+  }
+
+  /// At most one element in a lane: the other term is that of -inf.
+  KULLBACK_INLINE void add_short(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count) {
+    Pack<float> element[lanes], largest[lanes];
+    const auto none = broadcast(-infinity);
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      element[lane] = lane < n ? load_row(z + static_cast<std::ptrdiff_t>(lane) * step, count) : none;
+      largest[lane] = max(element[lane], none);
+    }
+    const auto left_out = find_most(largest);
+    const auto other = direct_exp(none);
+    for (std::size_t lane = 0; lane < n; ++lane) {
+      const auto x = select(left_out == static_cast<float>(lane), none, largest[lane]);
+      sum[lane] = widen(select(element[lane] == element[lane], other, element[lane])) + widen(direct_exp(x));
+    }
+    for (std::size_t lane = n; lane < lanes; ++lane) sum[lane] = widen(other);
+  }
+
+  KULLBACK_INLINE void add_long(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count) {
+    DirectLanes<V> state[lanes];
+    Pack<float> first[lanes], largest[lanes];
+    for (std::size_t row = 0; row < n; ++row, z += step) {
+      const std::size_t lane = row % lanes;
+      const auto term = state[lane].next(load_row(z, count));
+      if (row / lanes % 2 == 0) {
+        first[lane] = term;
+      } else {
+        state[lane].add(first[lane] + term);
+      }
+    }
+    // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
+    const bool are_last = n / lanes % 2 == 0;
+    for (std::size_t lane = are_last ? 0 : n % lanes; lane < (are_last ? n % lanes : lanes); ++lane) {
+      state[lane].add(first[lane]);
+    }
+    for (std::size_t lane = 0; lane < lanes; ++lane) largest[lane] = state[lane].largest;
+    const auto left_out = find_most(largest);
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      state[lane].add_largest(left_out == static_cast<float>(lane));
+      sum[lane] = state[lane].sum;
+    }
+  }
+};
+
 /// The same of up to 16 columns. `max` and `mass` take the results; one bit per column tells whether they fit.
 KULLBACK_INLINE std::uint64_t direct_masses(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count,
                                             double* max_out, double* mass_out) {
   using V = Simd<double, 2 * pack_bytes>;
-  constexpr std::size_t lanes = Pack<float>::size;
-  constexpr float infinity = Constants<float>::infinity;
-  DirectLanes<V> state[lanes];
-  Pack<float> first[lanes];
-  for (std::size_t row = 0; row < n; ++row, z += step) {
-    const std::size_t lane = row % lanes;
-    const auto term = state[lane].next(count >= lanes ? load(z) : partial_load(z, count, -infinity));
-    if (row / lanes % 2 == 0) {
-      first[lane] = term;
-    } else {
-      state[lane].add(first[lane] + term);
-    }
-  }
-  // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
-  const bool are_last = n / lanes % 2 == 0;
-  for (std::size_t lane = are_last ? 0 : n % lanes; lane < (are_last ? n % lanes : lanes); ++lane) {
-    state[lane].add(first[lane]);
-  }
-
-  auto most = state[0].largest;
-  for (std::size_t lane = 1; lane < lanes; ++lane) most = max(most, state[lane].largest);
-  auto left_out = broadcast(-1.0F);
-  for (std::size_t lane = lanes; lane-- > 0;) {
-    left_out = select(state[lane].largest == most, static_cast<float>(lane), left_out);
-  }
-  for (std::size_t lane = 0; lane < lanes; ++lane) {
-    state[lane].add_largest(left_out == static_cast<float>(lane));
-  }
-  for (std::size_t other = lanes / 2; other > 0; other /= 2) {
-    for (std::size_t lane = 0; lane < other; ++lane) state[lane].sum = state[lane].sum + state[lane + other].sum;
-  }
-  const V largest = widen(most);
-  const V mass = direct_mass_of(state[0].sum, largest);
+  DirectColumns<V> columns(z, step, n, count);
+  const V largest = widen(columns.most);
+  const V mass = direct_mass_of(columns.total(), largest);
   store_wide(max_out, largest, count);
   store_wide(mass_out, mass, count);
   const auto too_small = mass < direct_least_mass;
