@@ -479,9 +479,10 @@ def categorical_cross_entropy(
 
     Notes
     -----
-    Accurate to 4 ULP. With `weight` the mean divides by a sum that depends on distributions as labels; the gradient
-    by them takes it into account, and counts at the sum of its two terms' magnitudes. The derivatives of equation 7
-    of the lecture "Cross-Entropy Loss function", section 3.2 of Microsoft's ai-edu course.
+    Accurate to 4 ULP, where the products of weights and labels are normal numbers. With `weight` the mean divides
+    by a sum that depends on distributions as labels; the gradient by them takes it into account, and counts at the
+    sum of its two terms' magnitudes. The derivatives of equation 7 of the lecture "Cross-Entropy Loss function",
+    section 3.2 of Microsoft's ai-edu course.
 
     Examples
     --------
@@ -961,11 +962,12 @@ def categorical_cross_entropy_from_logits(
     Notes
     -----
     Accurate to 4 ULP for any number of classes: at the label the gradient is minus the sum of the other
-    probabilities, which keeps its digits where the prediction is confident. With distributions as labels, and with
-    smoothing, it is relative to the sum of the two terms' magnitudes, for these may cancel. With `weight` the mean
-    divides by a sum that depends on distributions as labels; the gradient by them takes it into account. In the
-    lecture "Cross-Entropy Loss function", section 3.2 of Microsoft's ai-edu course, the gradient by the logits is
-    "a simple subtraction", prediction less label. The second derivatives are what boosted trees take.
+    probabilities, which keeps its digits where the prediction is confident. (Below 2e-308 it has fewer, and a
+    large factor brings none back.) With distributions as labels, and with smoothing, it is relative to the sum of
+    the two terms' magnitudes, for these may cancel. With `weight` the mean divides by a sum that depends on
+    distributions as labels; the gradient by them takes it into account. In the lecture "Cross-Entropy Loss
+    function", section 3.2 of Microsoft's ai-edu course, the gradient by the logits is "a simple subtraction",
+    prediction less label. The second derivatives are what boosted trees take.
 
     Examples
     --------
