@@ -67,7 +67,8 @@ Partial reciprocal_log(double base) {
 
 /// Of float32 probabilities a short row is done sooner than it is turned into columns.
 template <class Op, class T>
-constexpr bool prefers_columns = Op::reads == Reads::maxima || sizeof(T) == sizeof(double);
+constexpr bool prefers_columns =
+    Op::reads == Reads::maxima || (Op::reads == Reads::plain && sizeof(T) == sizeof(double));
 
 template <class Op, class T>
 constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,
@@ -99,7 +100,7 @@ constexpr auto columns_of() {
 
 template <class Op, class T>
 constexpr RowKernel<T> kernel_of = {rows<Op, T>, columns_of<Op, T>(),    merge<Op>,
-                                    finish<Op>,  normalizer_of<Op, T>(), columns_of<Op, T>() && prefers_columns<Op, T>};
+                                    finish<Op>,  normalizer_of<Op, T>(), prefers_columns<Op, T>};
 
 template <class Op, int Input, class T>
 constexpr const RowKernel<T>* knowledge_of() {

@@ -1,0 +1,695 @@
+/// The calls of categorical losses.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "losses.hpp"
+
+namespace kullback {
+namespace {
+
+/// Adds rows up, row i in lane i mod 8, as elements are added up in a row.
+class Accumulator {
+ public:
+  void add_value(std::size_t row, Partial value, bool magnified) {
+    Totals& lane = lanes_[row % lanes];
+    add(magnified ? lane.magnified : lane.value, value);
+  }
+  void add_weight(std::size_t row, Partial weight) { add(lanes_[row % lanes].weight, weight); }
+  /// The same of a weight of 1.
+  void count_row() { rows_ += 1; }
+
+  Totals fold() {
+    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+      for (std::size_t lane = 0; lane < half; ++lane) lanes_[lane].merge(lanes_[lane + half]);
+    }
+    add(lanes_[0].weight, {rows_, 0});
+    return lanes_[0];
+  }
+
+ private:
+  static constexpr std::size_t lanes = 8;
+  Totals lanes_[lanes];
+  double rows_ = 0;
+};
+
+/// The class indices of a tile, and what is looked up by them.
+struct TileLabels {
+  std::int64_t label[tile_rows];
+  double prediction[tile_rows];
+  double weight[tile_rows];
+  std::uint64_t ignored = 0;
+  std::uint64_t in_range = 0;
+};
+
+/// What the rows of a tile let their gradients know.
+struct TileKnowledge {
+  RowStates states;  ///< of which the first result is sum w y
+  RowFactors factors;
+  double at_label[tile_rows];  ///< the gradient at each row's class
+};
+
+/// What a call of a categorical loss is made of.
+struct CategoricalCall {
+  const Operand* predictions;
+  const Operand* weight;         ///< or null
+  const Operand* sample_weight;  ///< or null
+  const Labels* labels;          ///< null where labels are distributions
+  std::ptrdiff_t class_stride;   ///< of the predictions
+  int predictions_input;         ///< which of the kernel's inputs they are
+  Reduction reduction;
+  bool smooth;
+  Partial scale;
+  Setting setting;
+  bool value;                  ///< whether it is asked for
+  const Operand* grad_output;  ///< null where no gradient is asked for
+};
+
+enum class Derivative { of_labels, of_predictions, hessian };
+
+/// A gradient that a call asks for.
+struct GradientPlan {
+  Derivative derivative;
+  char* out;
+  std::ptrdiff_t class_stride;
+};
+
+template <class T>
+class CategoricalJob {
+ public:
+  CategoricalJob(const Kernels<T>& kernels, const CategoricalKernel<T>& kernel, const CategoricalCall& call,
+                 Operands& operands, DType dtype, const Dims& inner, const Dims& outer, char* out)
+      : kernels_(kernels),
+        all_(kernel),
+        kernel_(call.labels == nullptr ? (operands[2] == nullptr ? kernel.labelled : kernel.weighted)
+                                       : (call.smooth ? kernel.weighted : kernel.indexed)),
+        call_(call),
+        job_(kernels, operands, dtype, inner, outer),
+        predictions_(*call.predictions, dtype),
+        weight_(call.weight == nullptr ? *call.predictions : *call.weight, dtype),
+        sample_weight_(call.sample_weight == nullptr ? *call.predictions : *call.sample_weight, dtype),
+        inner_(inner),
+        out_(out) {}
+
+  /// Asks for a gradient.
+  void add(const GradientPlan& plan) {
+    of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
+    gradients_.push_back(
+        {plan, RowOutput<T>(kernels_, inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
+  }
+
+  std::size_t elements() const { return job_.elements(); }
+
+  void prepare() {
+    job_.prepare(kernel_.columns == nullptr || !gradients_.empty());
+    for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
+    ones_.assign(gradients_.empty() ? 0 : block_size, T{1});
+    if (call_.reduction == Reduction::none) return;
+    // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
+    constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;
+    const std::size_t rows = std::max<std::size_t>(job_.rows(), 1);
+    const std::size_t length = std::max<std::size_t>(elements() / rows, 1);
+    rows_in_sum_ = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
+    sums_.resize((job_.rows() + rows_in_sum_ - 1) / rows_in_sum_);
+  }
+
+  void run() {
+    if (call_.reduction == Reduction::none || !call_.value) {
+      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, 0, nullptr); });
+      return;
+    }
+    accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { work_on(tile, first, &sum); });
+  }
+
+  /// What a mean divides by, before anything is evaluated.
+  Partial weight() {
+    const bool counts_rows = call_.labels == nullptr || !call_.labels->ignores();
+    if (!weighs() && counts_rows) return {static_cast<double>(job_.rows()), 0};
+    run_without_gil(job_.rows(), [&] {
+      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { weigh(tile, first, sum); });
+    });
+    return totals().weight;
+  }
+
+  /// The sum of all losses in nats.
+  Partial total() {
+    run_without_gil(job_.elements(), [&] {
+      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) {
+        TileLabels found;
+        look_up(tile, found);
+        with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, sum);
+        });
+      });
+    });
+    return total_of(totals());
+  }
+
+  /// What gradients are multiplied by, and what is taken off those with respect to labels.
+  void scale_gradients(Partial scale, Partial shift) {
+    factors_.emplace(*call_.grad_output, scale);
+    shift_ = shift;
+  }
+
+  bool met_bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
+
+  Totals totals() const {
+    Totals all;
+    for (const Totals& sum : sums_) all.merge(sum);
+    return all;
+  }
+
+ private:
+  struct Gradient {
+    GradientPlan plan;
+    RowOutput<T> output;
+  };
+
+  bool weighs() const { return call_.weight != nullptr || call_.sample_weight != nullptr; }
+
+  /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
+  template <class F>
+  void accumulate_tiles(F&& f) {
+    job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
+      for (std::size_t s = begin; s < end; ++s) {
+        Accumulator sum;
+        const std::size_t first = s * rows_in_sum_, last = std::min(first + rows_in_sum_, job_.rows());
+        job_.for_tiles(first, last, thread, [&](const Tile& tile) { f(tile, tile.first - first, sum); });
+        sums_[s] = sum.fold();
+      }
+    });
+  }
+
+  void look_up(const Tile& tile, TileLabels& found) {
+    if (call_.labels == nullptr) return;
+    const Labels& labels = *call_.labels;
+    labels.read(found.label, tile.at[Dims::labels], tile.step[Dims::labels], tile.rows);
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      const std::int64_t label = found.label[r];
+      found.prediction[r] = std::nan("");
+      found.weight[r] = 1;
+      if (labels.ignored(label)) {
+        found.ignored |= std::uint64_t{1} << r;
+      } else if (!labels.in_range(label)) {
+        bad_label_.store(true, std::memory_order_relaxed);
+      } else {
+        found.in_range |= std::uint64_t{1} << r;
+        if (call_.weight != nullptr) found.weight[r] = weight_(label * call_.weight->stride(0));
+      }
+    }
+  }
+
+  /// To be called once the rows were read, and so are in a cache.
+  void look_up_predictions(const Tile& tile, TileLabels& found) const {
+    const int z = call_.predictions_input;
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if ((found.in_range >> r & 1) == 0) continue;
+      const std::ptrdiff_t row = tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z];
+      found.prediction[r] = predictions_(row + found.label[r] * call_.class_stride);
+    }
+  }
+
+  double sample_weight(const Tile& tile, std::size_t r) const {
+    constexpr int w = Dims::sample_weight;
+    return sample_weight_(tile.at[w] + static_cast<std::ptrdiff_t>(r) * tile.step[w]);
+  }
+
+  /// Calls emit(rows, states, setting, skip) with the losses of a tile's rows.
+  template <class Emit>
+  void with_losses(const Tile& tile, TileLabels& found, Emit&& emit) {
+    const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
+      job_.evaluate(kernel_, rows, setting, states);
+      const std::size_t skipped = rows.first - tile.first;
+      if (rows.rows == tile.rows) look_up_predictions(tile, found);
+      double weights[tile_rows];
+      LossTerms terms{};
+      terms.smooth = call_.smooth;
+      if (call_.labels != nullptr) {
+        terms.at_label = found.prediction + skipped;
+        if (call_.weight != nullptr) terms.label_weight = found.weight + skipped;
+      }
+      if (call_.sample_weight != nullptr) {
+        for (std::size_t r = 0; r < rows.rows; ++r) weights[r] = sample_weight(rows, r);
+        terms.sample_weight = weights;
+      }
+      all_.loss(states, rows.rows, terms, setting);
+    };
+    with_results<T>(tile, call_.setting, evaluate, emit, {LossSum::labelled, true});
+  }
+
+  /// The losses of a tile's rows and their gradients. `sum` is null where losses are stored, or not asked for.
+  void work_on(const Tile& tile, std::size_t first, Accumulator* sum) {
+    TileLabels found;
+    look_up(tile, found);
+    TileKnowledge known;
+    const bool noting = !gradients_.empty() && all_.gradient.of_states;
+    if (!gradients_.empty()) find_factors(tile, known.factors);
+    if (call_.value || noting) {
+      with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+        if (noting) note(rows, rows.first - tile.first, found, states, setting, skip, known);
+        if (!call_.value) return;
+        if (sum == nullptr) {
+          store(rows, found.ignored >> (rows.first - tile.first), states, setting, skip);
+        } else {
+          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, *sum);
+        }
+      });
+    }
+    if (!gradients_.empty()) {
+      if (noting && of_confidence_) note_confidence(tile, known.states);
+      make_gradients(tile, found, known);
+    }
+  }
+
+  /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing
+  /// was magnified for the loss.
+  void note_confidence(const Tile& tile, RowStates& known) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      constexpr int sum = RowStates::log_sum;
+      if (!drowned<T>(known.hi[sum][r])) continue;
+      Setting setting = call_.setting;
+      setting.one = setting.mass_unit = magnification;
+      RowStates states;
+      job_.evaluate(kernel_, tile.row(r), setting, states);
+      known.hi[sum][r] = states.hi[LossSum::base][0] / magnification;
+      known.lo[sum][r] = states.lo[LossSum::base][0] / magnification;
+    }
+  }
+
+  void store(const Tile& rows, std::uint64_t ignored, RowStates& states, const Setting& setting, std::uint64_t skip) {
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((ignored >> r & 1) != 0) states.hi[0][r] = states.lo[0][r] = 0;
+    }
+    store_results<T>(kernels_.round, out_, rows, states, call_.scale, setting, skip);
+  }
+
+  void accumulate(const Tile& rows, std::size_t first, std::size_t skipped, const TileLabels& found,
+                  const RowStates& states, const Setting& setting, std::uint64_t skip, Accumulator& sum) {
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((found.ignored >> skipped >> r & 1) != 0) continue;
+      const std::size_t row = first + skipped + r;
+      const bool magnified = setting.one != 1;
+      if ((skip >> r & 1) == 0) sum.add_value(row, {states.hi[0][r], states.lo[0][r]}, magnified);
+      // Weights are added row by row, whichever rows are taken again.
+      if (magnified || setting.mass_unit != 1) continue;
+      if (call_.reduction != Reduction::mean) continue;
+      if (!weighs()) {
+        sum.count_row();
+        continue;
+      }
+      constexpr int mass = LossSum::labelled_mass;
+      sum.add_weight(row, weight_of(rows, r, found.weight[skipped + r], {states.hi[mass][r], states.lo[mass][r]}));
+    }
+  }
+
+  /// Adds up what rows count for in a mean, without looking at predictions.
+  void weigh(const Tile& tile, std::size_t first, Accumulator& sum) {
+    TileLabels found;
+    look_up(tile, found);
+    RowStates masses;
+    const bool soft = call_.labels == nullptr && call_.weight != nullptr;
+    if (soft) job_.evaluate(kernels_.products, tile, Setting{}, masses);
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if ((found.ignored >> r & 1) != 0) continue;
+      const Partial mass = soft ? Partial{masses.hi[0][r], masses.lo[0][r]} : Partial{1, 0};
+      sum.add_weight(first + r, weight_of(tile, r, found.weight[r], mass));
+    }
+  }
+
+  void find_factors(const Tile& tile, RowFactors& factors) const {
+    factors_->of(tile, factors);
+    if (call_.sample_weight == nullptr) return;
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      const Partial factor = product({factors.hi[r], factors.lo[r]}, {sample_weight(tile, r), 0});
+      factors.hi[r] = factor.hi;
+      factors.lo[r] = factor.lo;
+    }
+  }
+
+  Partial smoothed(Partial mass, Partial all) const {
+    return call_.smooth ? sum_of(product(mass, call_.setting.keep), product(all, call_.setting.spread)) : mass;
+  }
+
+  /// Keeps what gradients need of the states of some rows, and the gradients at their classes.
+  void note(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states, const Setting& setting,
+            std::uint64_t skip, TileKnowledge& known) const {
+    const double natural = 1 / setting.one, natural_mass = 1 / setting.mass_unit;
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((skip >> r & 1) != 0) continue;
+      const auto sum = [&](int k, double unit) { return Partial{states.hi[k][r] * unit, states.lo[k][r] * unit}; };
+      const auto keep = [&](int k, Partial x) {
+        known.states.hi[k][to + r] = x.hi;
+        known.states.lo[k][to + r] = x.lo;
+      };
+      const Partial labelled =
+          call_.labels != nullptr ? Partial{found.weight[to + r], 0} : sum(LossSum::labelled_mass, natural_mass);
+      keep(0, smoothed(labelled, sum(LossSum::spread_out_mass, natural_mass)));
+      keep(RowStates::log_sum, sum(LossSum::base_kept, natural));
+      known.states.max[0][to + r] = states.max[0][r];
+    }
+    if (call_.labels != nullptr) note_labels(rows, to, found, states, setting, skip, known);
+  }
+
+  /// The gradients at the classes of some rows.
+  void note_labels(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states,
+                   const Setting& setting, std::uint64_t skip, TileKnowledge& known) const {
+    double target[2][tile_rows];
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      const Partial at_label = smoothed({found.weight[to + r], 0}, {found.weight[to + r], 0});
+      target[0][r] = at_label.hi;
+      target[1][r] = at_label.lo;
+    }
+    RowFactors factors;
+    std::copy_n(known.factors.hi + to, rows.rows, factors.hi);
+    std::copy_n(known.factors.lo + to, rows.rows, factors.lo);
+    const double* const hi = known.states.hi[0] + to;
+    T results[tile_rows];
+    all_.gradient.at_label(states, rows.rows,
+                           {found.prediction + to, {hi, known.states.lo[0] + to}, {target[0], target[1]}, &factors},
+                           setting, results);
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      if ((skip >> r & 1) == 0) known.at_label[to + r] = double{results[r]};
+    }
+  }
+
+  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge& known) {
+    if (!all_.gradient.of_states && call_.labels != nullptr) {
+      look_up_predictions(tile, found);
+      const RowStates none;
+      note_labels(tile, 0, found, none, Setting{}, 0, known);
+    }
+    Setting setting = call_.setting;
+    setting.shift = shift_;
+    // The classes of rows are put in afterwards; until then they get what is spread evenly.
+    if (call_.labels != nullptr) setting.keep = {0, 0};
+    RowFactors by_mass;
+    const bool unit_mass = call_.labels != nullptr && call_.weight == nullptr && !call_.smooth;
+    if (unit_mass) by_mass = known.factors;
+    for (std::size_t r = 0; all_.gradient.of_states && !unit_mass && r < tile.rows; ++r) {
+      const Partial mass{known.states.hi[0][r], known.states.lo[0][r]};
+      // 0 silences an infinite mass, but not NaN.
+      const bool silent = known.factors.hi[r] == 0 && std::isinf(mass.hi);
+      const Partial factor = silent ? Partial{0, 0} : product({known.factors.hi[r], known.factors.lo[r]}, mass);
+      by_mass.hi[r] = factor.hi;
+      by_mass.lo[r] = factor.lo;
+    }
+    job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+      for (const Gradient& gradient : gradients_) {
+        write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
+      }
+    });
+    if (call_.labels == nullptr) return;
+    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
+  }
+
+  void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
+             const RowFactors& factors, const RowFactors& by_mass, const Setting& setting) const {
+    const auto& kernels = all_.gradient;
+    const int z = call_.predictions_input;
+    // Kernels take what they read in a row: [[weight,] labels,] predictions.
+    RowBatch<T> batch = in;
+    const auto shift_inputs = [&](int first) {
+      for (int k = first; k <= z; ++k) {
+        batch.in[k - first] = in.in[k];
+        batch.row_stride[k - first] = in.row_stride[k];
+      }
+    };
+    const auto run = [&](RowMap<T> map, const RowFactors& by) {
+      gradient.output.write(map, tile, batch, begin, thread, &by, setting);
+    };
+    switch (gradient.plan.derivative) {
+      case Derivative::hessian:
+        shift_inputs(z);
+        run(kernels.hessian, by_mass);
+        return;
+      case Derivative::of_labels:
+        if (z == 1) {
+          batch.in[0] = ones_.data();
+          batch.row_stride[0] = 0;
+          for (int k = 0; k < 2; ++k) {
+            batch.in[k + 1] = in.in[k];
+            batch.row_stride[k + 1] = in.row_stride[k];
+          }
+        }
+        run(kernels.of_labels, factors);
+        return;
+      case Derivative::of_predictions:
+        if (z == 2) return run(kernels.weighted, factors);
+        if (z == 1) return run(kernels.labelled, factors);
+        return run(kernels.indexed, kernels.of_states ? by_mass : factors);
+    }
+  }
+
+  /// What differs from the gradients of other classes, and the gradients of ignored rows.
+  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge& known) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      char* const row = gradient.output.row(tile, r);
+      const auto put = [&](std::int64_t j, T y) { std::memcpy(row + j * gradient.plan.class_stride, &y, sizeof(T)); };
+      if ((found.ignored >> r & 1) != 0) {
+        for (std::size_t j = 0; j < job_.length(); ++j) put(static_cast<std::int64_t>(j), T{0});
+      } else if ((found.in_range >> r & 1) != 0 && gradient.plan.derivative == Derivative::of_predictions) {
+        put(found.label[r], static_cast<T>(known.at_label[r]));
+      }
+    }
+  }
+
+  /// What a row counts for in a mean.
+  Partial weight_of(const Tile& tile, std::size_t r, double label_weight, Partial labelled_mass) const {
+    Partial weight{1, 0};
+    if (call_.weight != nullptr) weight = call_.labels == nullptr ? labelled_mass : Partial{label_weight, 0};
+    return call_.sample_weight == nullptr ? weight : product(weight, {sample_weight(tile, r), 0});
+  }
+
+  const Kernels<T>& kernels_;
+  const CategoricalKernel<T>& all_;
+  const RowKernel<T>& kernel_;
+  const CategoricalCall& call_;
+  RowJob<T> job_;
+  Lookup<T> predictions_, weight_, sample_weight_;
+  const Dims& inner_;
+  char* out_;
+  std::vector<Gradient> gradients_;
+  bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
+  std::optional<Factors> factors_;
+  Partial shift_{0, 0};
+  std::vector<T> ones_;
+  std::size_t rows_in_sum_ = 1;
+  std::vector<Totals> sums_;
+  std::atomic<bool> bad_label_{false};
+};
+
+[[noreturn]] void throw_label_shape(const Operand& labels, const Operand& predictions, int axis) {
+  const Shape shape = shape_of(predictions);
+  throw py::value_error("labels has shape " + show(shape_of(labels)) + " and " + predictions.name() + " " +
+                        show(shape) + "; expected labels of shape " + show(without(shape, axis)) +
+                        " (class indices) or " + show(shape) + " (distributions)");
+}
+
+/// Whether labels are class indices. Throws where they are neither those nor distributions.
+bool are_indices(const Operand& labels, const Operand& predictions, int axis) {
+  if (labels.ndim() == predictions.ndim()) return false;
+  const Shape rows = without(shape_of(predictions), axis);
+  if (labels.ndim() != rows.ndim) throw_label_shape(labels, predictions, axis);
+  if (!labels.integer()) {
+    throw py::type_error("labels has dtype " + labels.dtype_name() + "; expected an integer dtype for class indices");
+  }
+  if (!equal(shape_of(labels), rows)) throw_label_shape(labels, predictions, axis);
+  return true;
+}
+
+/// The shape of labels that are distributions and predictions together.
+Shape common_shape(const Operand& labels, const Operand& predictions, int axis) {
+  Shape shape = shape_of(predictions);
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (labels.length(d) == shape.length[d] || labels.length(d) == 1) continue;
+    if (shape.length[d] != 1) throw_label_shape(labels, predictions, axis);
+    shape.length[d] = labels.length(d);
+  }
+  return shape;
+}
+
+const Operand* address(const std::optional<Operand>& operand) { return operand ? &*operand : nullptr; }
+
+/// The gradients that a call of a categorical loss asks for.
+struct CategoricalGradients {
+  int count = 0;
+  Derivative derivative[2];
+  bool of_labels;
+  GradOutput grad_output;
+  GradientOut out;
+  std::optional<GradientOutput> output[2];
+
+  CategoricalGradients(const GradientRequest& request, py::handle outs, const Operand& labels,
+                       const Operand& predictions, bool indexed, const Shape& shape, const Shape& value, DType dtype)
+      : of_labels(plan(request, predictions.name())),
+        grad_output(request.grad_output, value),
+        out(outs, request.value, count) {
+    if (of_labels && indexed) {
+      throw py::value_error(std::string("wrt: labels are class indices, which have no gradient; expected '") +
+                            predictions.name() + "'");
+    }
+    for (int k = 0; k < count; ++k) {
+      const Operand& argument = derivative[k] == Derivative::of_labels ? labels : predictions;
+      output[k].emplace(out.gradient[k], argument, shape, dtype);
+    }
+  }
+
+ private:
+  /// Notes which derivatives those are; whether labels' are among them.
+  bool plan(const GradientRequest& request, const char* predictions) {
+    const auto wanted = parse_wrt(request.wrt, "labels", predictions);
+    require_hessian_alone(request, wanted[0], predictions);
+    if (wanted[0]) derivative[count++] = Derivative::of_labels;
+    if (wanted[1]) derivative[count++] = Derivative::of_predictions;
+    if (request.hessian) derivative[count++] = Derivative::hessian;
+    return wanted[0];
+  }
+};
+
+}  // namespace
+
+py::object categorical_loss(const Member<CategoricalKernel>& member, const char* predictions_name,
+                            const CategoricalArguments& arguments, const GradientRequest* request) {
+  const Operand y("labels", arguments.labels, false), q(predictions_name, arguments.predictions, false);
+  const int class_axis = parse_class_axis(arguments.axis, q.ndim());
+  const bool indexed = are_indices(y, q, class_axis);
+  const Shape shape = indexed ? shape_of(q) : common_shape(y, q, class_axis);
+  const Shape row_shape = without(shape, class_axis);
+  const auto classes = static_cast<std::size_t>(shape.length[class_axis]);
+  const auto w = optional_operand("weight", arguments.weight, false);
+  if (w && (w->ndim() != 1 || w->length(0) != shape.length[class_axis])) {
+    throw py::value_error("weight has shape " + show(shape_of(*w)) + "; expected (" + std::to_string(classes) +
+                          ",), one per class");
+  }
+  const auto sample = optional_operand("sample_weight", arguments.sample_weight, true);
+  if (sample) require_fits(*sample, row_shape, ", one per row, or what broadcasts to it");
+  std::optional<Labels> indices;
+  if (indexed) {
+    indices.emplace(y, classes);
+    indices->ignore(arguments.ignore_index);
+  } else if (!arguments.ignore_index.is_none()) {
+    throw py::value_error("ignore_index: expected None, for labels are distributions; got " +
+                          show(arguments.ignore_index));
+  }
+  const double smoothing = parse_smoothing(arguments.label_smoothing);
+  Operands typed = {&q, indexed ? nullptr : &y, address(w), address(sample)};
+  const DType dtype = result_dtype(typed);
+
+  CategoricalCall call{};
+  call.predictions = &q;
+  call.weight = address(w);
+  call.sample_weight = address(sample);
+  call.labels = indexed ? &*indices : nullptr;
+  call.class_stride = q.stride(class_axis);
+  call.smooth = smoothing != 0;
+  call.scale = parse_base(arguments.base);
+  call.reduction = parse_reduction(arguments.reduction);
+  call.setting = setting_of(smoothing, classes);
+  call.value = request == nullptr || request->value;
+  const Shape value_shape = call.reduction == Reduction::none ? row_shape : Shape();
+
+  // What the kernel reads: [[weight,] labels,] predictions; ones where nothing is given.
+  const Operand ones("weight");
+  const Operand* weights = w ? &*w : &ones;
+  const bool weighted = call.smooth || (w && !indexed);
+  const std::array<const Operand*, max_inputs> inputs =
+      weighted  ? std::array<const Operand*, max_inputs>{weights, indexed ? &ones : &y, &q}
+      : indexed ? std::array<const Operand*, max_inputs>{&q}
+                : std::array<const Operand*, max_inputs>{&y, &q};
+  call.predictions_input = weighted ? 2 : indexed ? 0 : 1;
+
+  std::optional<CategoricalGradients> gradients;
+  if (request != nullptr) {
+    gradients.emplace(*request, arguments.out, y, q, indexed, shape, value_shape, dtype);
+    call.grad_output = &gradients->grad_output.operand();
+  }
+  std::optional<Output> output;
+  if (call.value) output.emplace(gradients ? gradients->out.value : arguments.out, value_shape, dtype);
+  Operands whole = {&q, indexed ? nullptr : &y}, of_classes = {address(w)},
+           of_rows = {indexed ? &y : nullptr, address(sample)}, of_values = {call.grad_output};
+  bool writes_to_callers = output && call.reduction == Reduction::none && output->is_callers();
+  const auto separate = [&](auto& out, bool same_is_safe) {
+    out.separate_from(whole, shape, same_is_safe);
+    if (w) out.separate_from(of_classes, shape_of(*w), false);
+    out.separate_from(of_rows, row_shape, false);
+    if (gradients) out.separate_from(of_values, value_shape, false);
+  };
+  if (output) {
+    separate(*output, false);
+    writes_to_callers = call.reduction == Reduction::none && output->is_callers();
+  }
+  if (gradients) {
+    for (int k = 0; k < gradients->count; ++k) {
+      separate(*gradients->output[k], gradients->count == 1);
+      writes_to_callers = writes_to_callers || gradients->output[k]->full().is_callers();
+    }
+  }
+  // A caller's array has to stay as it is if a label is bad; anything else written is thrown away then.
+  if (indexed && writes_to_callers) indices->check(y, "label");
+
+  Dims inner, outer;
+  for (int d = 0, row_d = 0; d < shape.ndim; ++d) {
+    std::ptrdiff_t strides[Dims::operands] = {};
+    for (std::size_t i = 0; i < inputs.size() && inputs[i] != nullptr; ++i) {
+      const Operand& input = *inputs[i];
+      if (&input == address(w)) {
+        strides[i] = d == class_axis ? input.stride(0) : 0;
+      } else {
+        strides[i] = broadcast_stride(input, shape, d);
+      }
+    }
+    for (int k = 0; gradients && k < gradients->count; ++k) {
+      strides[Dims::gradient + k] = gradients->output[k]->full().stride(d);
+    }
+    const auto length = static_cast<std::size_t>(shape.length[d]);
+    if (d == class_axis) {
+      inner.append(length, strides);
+      continue;
+    }
+    if (call.reduction == Reduction::none) {
+      if (output) strides[Dims::output] = output->stride(row_d);
+      if (gradients) strides[Dims::grad_output] = broadcast_stride(*call.grad_output, row_shape, row_d);
+    }
+    if (indexed) strides[Dims::labels] = y.stride(row_d);
+    if (sample) strides[Dims::sample_weight] = broadcast_stride(*sample, row_shape, row_d);
+    outer.append(length, strides);
+    ++row_d;
+  }
+  if (call.reduction == Reduction::none) outer.closest_last(inner);
+  with_kernels(dtype, [&](const auto& kernels, auto zero) {
+    using T = decltype(zero);
+    CategoricalJob<T> job(kernels, select(kernels, member), call, inputs, dtype, inner, outer,
+                          output ? output->data() : nullptr);
+    const bool mean = call.reduction == Reduction::mean;
+    if (gradients) {
+      for (int k = 0; k < gradients->count; ++k) {
+        Output& full = gradients->output[k]->full();
+        job.add({gradients->derivative[k], full.data(), full.stride(class_axis)});
+      }
+    }
+    job.prepare();
+    if (gradients) {
+      Partial shift{0, 0};
+      const Partial divisor = mean ? divisor_of(job.weight()) : Partial{1, 0};
+      if (job.met_bad_label()) indices->check(y, "label");
+      if (mean && w && !indexed && gradients->of_labels) shift = quotient(job.total(), divisor);
+      job.scale_gradients(quotient(call.scale, divisor), shift);
+    }
+    run_without_gil(job.elements(), [&] { job.run(); });
+    if (job.met_bad_label()) indices->check(y, "label");
+    if (output && call.reduction != Reduction::none) {
+      store_total<T>(kernels, job.totals(), call.reduction, call.scale, output->data(), gradients && mean);
+    }
+  });
+  if (!gradients) return output->result();
+  return gradient_result(output ? output->result() : py::object(), gradients->output[0]->result(),
+                         gradients->count == 2 ? gradients->output[1]->result() : py::object());
+}
+
+}  // namespace kullback
