@@ -413,16 +413,41 @@ struct Results {
   bool know_mass_unit = false;  ///< whether they are right in any mass_unit, and so can be rescued by another one
 };
 
+/// Takes all rows of a tile again, magnified, and calls emit with those that drowned; tells which of these are done.
+template <class T, class Evaluate, class Emit>
+std::uint64_t emit_magnified(const Tile& tile, Setting setting, std::uint64_t drowned_rows, Evaluate&& evaluate,
+                             Emit&& emit) {
+  setting.one = setting.mass_unit = magnification;
+  RowStates states;
+  evaluate(tile, setting, states);
+  std::uint64_t done = 0;
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    const std::uint64_t bit = std::uint64_t{1} << r;
+    if ((drowned_rows & bit) != 0 && std::isfinite(states.hi[0][r])) done |= bit;
+  }
+  if (done != 0) emit(tile, states, setting, ~done);
+  return done;
+}
+
 /// Calls emit(tile, states, setting, skip) with the results of a tile's rows. Those that drown among the subnormals, or
-/// overflow before their last step, are taken again in other units, each in a tile of its own; their bits are set in
-/// `skip` then. `evaluate(tile, setting, states)` makes results.
+/// overflow before their last step, are taken again in other units, many of them together, few in tiles of their own;
+/// their bits are set in `skip` then. `evaluate(tile, setting, states)` makes results.
 template <class T, class Evaluate, class Emit>
 void with_results(const Tile& tile, const Setting& setting, Evaluate&& evaluate, Emit&& emit, Results results = {}) {
   RowStates states;
   evaluate(tile, setting, states);
-  std::uint64_t skip = 0;
+  std::uint64_t skip = 0, drowned_rows = 0;
   static_assert(tile_rows <= 64);
+  std::size_t count = 0;
   for (std::size_t r = 0; r < tile.rows; ++r) {
+    if (!drowned<T>(states.hi[results.decisive][r])) continue;
+    drowned_rows |= std::uint64_t{1} << r;
+    ++count;
+  }
+  constexpr std::size_t many = 4;
+  if (count >= many) skip = emit_magnified<T>(tile, setting, drowned_rows, evaluate, emit);
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    if ((skip >> r & 1) != 0) continue;
     const auto again = [&](Units units) { return emit_again(tile.row(r), setting, units, evaluate, emit); };
     const double result = states.hi[results.decisive][r];
     bool done = false;
