@@ -34,6 +34,7 @@ namespace {
 #include "kernels/transpose.hpp"
 #include "kernels/direct.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/maps.hpp"
 #include "kernels/entropy.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/logits.hpp"
