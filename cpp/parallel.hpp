@@ -13,7 +13,7 @@
 namespace kullback {
 
 /// Elements that one more thread should have to work on; they take some 20 µs or more, entering a region up to 5 µs.
-constexpr std::size_t elements_per_thread = std::size_t{1} << 16;
+constexpr std::size_t elements_per_thread = std::size_t{1} << 15;
 
 /// The calling thread's limit; 0 is none but OpenMP's own.
 int thread_limit();

@@ -33,6 +33,7 @@ namespace {
 #include "kernels/sums.hpp"
 #include "kernels/transpose.hpp"
 #include "kernels/direct.hpp"
+#include "kernels/narrow.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/maps.hpp"
 #include "kernels/entropy.hpp"
@@ -66,10 +67,10 @@ Partial reciprocal_log(double base) {
   return {inverse, error * inverse};
 }
 
-/// Of float32 probabilities a short row is done sooner than it is turned into columns.
+/// Of float32 probabilities in float64 lanes a short row is done sooner than it is turned into columns.
 template <class Op, class T>
 constexpr bool prefers_columns =
-    Op::reads == Reads::maxima || (Op::reads == Reads::plain && sizeof(T) == sizeof(double));
+    Op::reads == Reads::maxima || (Op::reads == Reads::plain && (sizeof(T) == sizeof(double) || is_narrow<Op>));
 
 template <class Op, class T>
 constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,

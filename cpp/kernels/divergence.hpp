@@ -40,7 +40,15 @@ struct KlDivergence : PlainSum {
     sum.require((p >= 0) & (q >= 0));
     sum.add_products(log_ratio, p);
   }
+
+  KULLBACK_INLINE static Pack<float> narrow_log(NarrowCheck& check, Pack<float> p, Pack<float> q) {
+    check.require_mass(p);
+    check.require_normal(q);
+    return narrow_log_ratio(p, q);
+  }
 };
+template <>
+constexpr bool is_narrow<KlDivergence> = true;
 
 /// g(x) = (1+x) log(1+x) + (1-x) log(1-x) = x^2 + x^4 J(x^2) >= 0 of x = (a-b)/(a+b): what two masses a >= b add to the
 /// divergence is (a+b)/4 g(x). `w` is a + b, `d` a - b and `twice_b` 2b, all by the same factor.

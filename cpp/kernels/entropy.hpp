@@ -84,7 +84,14 @@ struct Entropy : NegatedSum {
     sum.require(p >= 0);
     sum.add_products(log_of_positive<typename Sum::Digits>(p), p);
   }
+
+  KULLBACK_INLINE static Pack<float> narrow_log(NarrowCheck& check, Pack<float> p) {
+    check.require_mass(p);
+    return kullback::KULLBACK_TARGET::narrow_log(p);
+  }
 };
+template <>
+constexpr bool is_narrow<Entropy> = true;
 
 /// log q of q >= 0, but finite where that would be multiplied by an absent mass.
 template <class Digits, class M, class V>
@@ -170,4 +177,12 @@ struct CrossEntropy : NegatedSum {
     sum.require((p >= 0) & (q >= 0));
     sum.add_products(log_where<typename Sum::Digits>(p > 0, q), p);
   }
+
+  KULLBACK_INLINE static Pack<float> narrow_log(NarrowCheck& check, Pack<float> p, Pack<float> q) {
+    check.require_mass(p);
+    check.require_normal(q);
+    return kullback::KULLBACK_TARGET::narrow_log(q);
+  }
 };
+template <>
+constexpr bool is_narrow<CrossEntropy> = true;

@@ -307,12 +307,19 @@ KULLBACK_INLINE bool read_row_directly(const float* z, std::size_t n, RowStates&
 }
 
 template <class Op, class T>
+constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
+
+template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   const T* in[max_inputs];
   for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = false;
     if constexpr (has_direct_way<Op, T>) done = read_row_directly(in[0], batch.n, states, row);
+    if constexpr (has_narrow_way<Op, T>) {
+      done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
+      states.lo[0][row] = 0;
+    }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
   }
@@ -398,6 +405,29 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
   }
 }
 
+template <class Op>
+KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<float>& batch, const Setting& setting,
+                                              RowStates& states, std::size_t first, std::size_t count) {
+  for (std::size_t done = 0; done < count; done += Group<double>::size) {
+    const std::size_t rest = count - done;
+    read_columns<Op>(batch, setting, states, first + done, rest < Group<double>::size ? rest : Group<double>::size);
+  }
+}
+
+/// Copies those of up to 16 numbers whose bit is set.
+KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std::uint64_t every, double* to,
+                                  std::size_t count) {
+  if (fitting == every) {
+    std::memcpy(to, from, count * sizeof(double));
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if ((fitting >> i & 1) != 0) to[i] = from[i];
+  }
+}
+
+constexpr double no_low_parts[Pack<float>::size] = {};
+
 /// Columns from `first` on, count of them, 16 at most.
 template <class Op>
 KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
@@ -405,27 +435,37 @@ KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, cons
   double most[Pack<float>::size], mass[Pack<float>::size];
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
   const std::uint64_t fitting = every & direct_masses(batch.in[0] + first, batch.step[0], batch.n, count, most, mass);
-  if (fitting != every) {
-    for (std::size_t done = 0; done < count; done += Group<double>::size) {
-      const std::size_t rest = count - done;
-      read_columns<Op>(batch, setting, states, first + done, rest < Group<double>::size ? rest : Group<double>::size);
-    }
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    if ((fitting >> i & 1) == 0) continue;
-    states.max[0][first + i] = most[i];
-    states.hi[0][first + i] = mass[i];
-    states.lo[0][first + i] = 0;
-  }
+  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
+  keep_fitting(most, fitting, every, states.max[0] + first, count);
+  keep_fitting(mass, fitting, every, states.hi[0] + first, count);
+  keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
+}
+
+/// Columns from `first` on, count of them, 16 at most.
+template <class Op>
+KULLBACK_INLINE void read_columns_narrowly(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                           std::size_t first, std::size_t count) {
+  const float* in[Op::inputs];
+  for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k] + first;
+  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
+  double totals[Pack<float>::size];
+  const std::uint64_t fitting = every & read_columns_narrowly<Op>(in, batch.step, batch.n, count, totals);
+  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
+  keep_fitting(totals, fitting, every, states.hi[0] + first, count);
+  keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
 }
 
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T>) {
+  if constexpr (has_direct_way<Op, T> || has_narrow_way<Op, T>) {
     constexpr std::size_t some = Pack<float>::size;
     for (std::size_t first = 0; first < batch.columns; first += some) {
-      const std::size_t rest = batch.columns - first;
-      read_columns_directly<Op>(batch, setting, states, first, rest < some ? rest : some);
+      const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
+      if constexpr (has_direct_way<Op, T>) {
+        read_columns_directly<Op>(batch, setting, states, first, count);
+      } else {
+        read_columns_narrowly<Op>(batch, setting, states, first, count);
+      }
     }
     return;
   }

@@ -73,11 +73,12 @@ void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::si
         };
         transpose_rows<T>(load_row, count, to, step);
       } else {
-        T rest[lanes][lanes] = {};
-        for (std::size_t r = 0; r < lanes && first + r < rows; ++r) {
-          std::memcpy(rest[r], from + static_cast<std::ptrdiff_t>(r) * row_stride, count * sizeof(T));
-        }
-        transpose_rows<T>([&](std::size_t r) KULLBACK_INLINE_LAMBDA { return load(rest[r]); }, count, to, step);
+        const auto load_row = [&](std::size_t r) KULLBACK_INLINE_LAMBDA {
+          if (first + r >= rows) return broadcast(T{0});
+          const T* const row = from + static_cast<std::ptrdiff_t>(r) * row_stride;
+          return count == lanes ? load(row) : partial_load(row, count, T{0});
+        };
+        transpose_rows<T>(load_row, count, to, step);
       }
     }
   }

@@ -14,6 +14,7 @@ Needs mpmath.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -90,6 +91,15 @@ POLYNOMIALS = (
         lambda r: r * r / mpmath.exp(r),
         -HALF_LN2,
         HALF_LN2,
+        {"float": 5},
+    ),
+    Polynomial(
+        "log1p_tail",
+        "(log1p(r) - r) / r^2, -0.056 <= r <= 1/16",
+        lambda r: series(lambda k: mpf(-1) ** (k + 1) / (k + 2), r),
+        abs,
+        mpf("-0.0561"),
+        mpf("0.06251"),
         {"float": 5},
     ),
     Polynomial(
@@ -178,7 +188,11 @@ def worst(p: Polynomial, coefficients: list[float]) -> mpf:
 
 def tables() -> dict[tuple[str, str], list[str]]:
     """(name, dtype) -> hex literals, highest degree first, after a comment with the error."""
-    result = {}
+    inverses, logs = logarithms()
+    result = {
+        ("inverses", "float"): ["// inverses: c near 1 / m, see logarithms in coefficients.py", *inverses],
+        ("logarithms", "float"): ["// logarithms: -log(c)", *logs],
+    }
     for p in POLYNOMIALS:
         for dtype, terms in p.terms.items():
             coefficients = rounded_remez(p, terms, dtype)
@@ -187,6 +201,31 @@ def tables() -> dict[tuple[str, str], list[str]]:
             comment = f"// {p.name}: {p.formula}; relative error 2^{mpmath.nstr(bits, 4)}"
             result[p.name, dtype] = [comment, *(c.hex() + suffix for c in reversed(coefficients))]
     return result
+
+
+def logarithms() -> list[list[str]]:
+    """Hex literals of inverses c and of -log(c), which serve x = m 2^k, 25/32 <= m < 25/16, where c m is near 1.
+
+    Entry i is for the eighth of [1, 2) around 1 + (i - 3)/8 that m, or 2 m where that is larger, is in. Of the float32
+    inverses near its middle, that one is taken whose logarithm lies closest to a multiple of 2^-17: then its sum with
+    k times the leading part of ln 2 is exact.
+    """
+    inverses, logs = [], []
+    for i in range(8):
+        eighths = 8 + (i - 3) % 8
+        middle = 1 / (mpf(eighths) / (8 if eighths <= 12 else 16))
+        found: tuple[mpf, float, float] | None = None
+        spacing = mpf(2) ** (-24 if middle < 1 else -23)
+        for step in range(-20000, 20001) if eighths != 8 else [0]:
+            c = rounded(middle + step * spacing, "float")
+            nearest = round(-math.log(c) * 2**17) / 2**17
+            error = abs(math.log(c) + nearest)
+            if found is None or error < found[0]:
+                found = (error, c, nearest)
+        assert found
+        inverses.append(found[1].hex() + "f")
+        logs.append(found[2].hex() + "f")
+    return [inverses, logs]
 
 
 def main() -> int:

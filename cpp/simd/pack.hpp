@@ -436,12 +436,12 @@ KULLBACK_INLINE Simd<T, B> select(Mask<T, B> mask, Scalar<T> a, Scalar<T> b) {
 // GCC makes two instructions of a comparison and a selection, unless told. maskz with every lane: see widen.
 #if KULLBACK_AVX512
 #define KULLBACK_EXTREME_OF_REGISTERS(name)                                                               \
-  if constexpr (B == 64 && sizeof(T) == 4) return Simd<T, B>{_mm512_maskz_##name##_ps(0xffff, a.v, b.v)}; \
-  if constexpr (B == 64 && sizeof(T) == 8) return Simd<T, B>{_mm512_maskz_##name##_pd(0xff, a.v, b.v)};
+  if constexpr (same<T, float> && B == 64) return Simd<T, B>{_mm512_maskz_##name##_ps(0xffff, a.v, b.v)}; \
+  if constexpr (same<T, double> && B == 64) return Simd<T, B>{_mm512_maskz_##name##_pd(0xff, a.v, b.v)};
 #elif KULLBACK_AVX2
 #define KULLBACK_EXTREME_OF_REGISTERS(name)                                                 \
-  if constexpr (B == 32 && sizeof(T) == 4) return Simd<T, B>{_mm256_##name##_ps(a.v, b.v)}; \
-  if constexpr (B == 32 && sizeof(T) == 8) return Simd<T, B>{_mm256_##name##_pd(a.v, b.v)};
+  if constexpr (same<T, float> && B == 32) return Simd<T, B>{_mm256_##name##_ps(a.v, b.v)}; \
+  if constexpr (same<T, double> && B == 32) return Simd<T, B>{_mm256_##name##_pd(a.v, b.v)};
 #else
 #define KULLBACK_EXTREME_OF_REGISTERS(name)
 #endif
@@ -461,6 +461,24 @@ KULLBACK_EXTREME(max, >)
 KULLBACK_EXTREME(min, <)
 #undef KULLBACK_EXTREME
 #undef KULLBACK_EXTREME_OF_REGISTERS
+
+/// The larger integer.
+template <int B>
+KULLBACK_INLINE Simd<std::uint32_t, B> max(Simd<std::uint32_t, B> a, Simd<std::uint32_t, B> b) {
+  if constexpr (!Simd<std::uint32_t, B>::leaf) {
+    return {max(a.lower, b.lower), max(a.upper, b.upper)};
+  } else {
+    using V = Simd<std::uint32_t, B>;
+#if KULLBACK_AVX512
+    if constexpr (B == 64) {
+      return bit_cast<V>(_mm512_maskz_max_epu32(0xffff, bit_cast<__m512i>(a.v), bit_cast<__m512i>(b.v)));
+    }
+#elif KULLBACK_AVX2
+    if constexpr (B == 32) return bit_cast<V>(_mm256_max_epu32(bit_cast<__m256i>(a.v), bit_cast<__m256i>(b.v)));
+#endif
+    return V{a.v > b.v ? a.v : b.v};
+  }
+}
 
 // Bits --------------------------------------------------------------------------------------------------------------
 
@@ -494,6 +512,31 @@ KULLBACK_INLINE Simd<T, B> shift_left(Simd<T, B> a) {
     return {a.v << Count};
   } else {
     return {shift_left<Count>(a.lower), shift_left<Count>(a.upper)};
+  }
+}
+
+/// table[i] of the lowest three bits i of each lane, after `Shift` bits are dropped.
+template <int Shift, int B>
+KULLBACK_INLINE Simd<float, B> look_up(const float (&table)[8], Simd<std::uint32_t, B> bits) {
+  if constexpr (!Simd<float, B>::leaf) {
+    return {look_up<Shift>(table, bits.lower), look_up<Shift>(table, bits.upper)};
+  } else {
+    const auto index = bits.v >> Shift;
+#if KULLBACK_AVX512
+    const __m512 copies = _mm512_maskz_broadcast_f32x8(0xffff, _mm256_loadu_ps(table));
+    return {_mm512_maskz_permutexvar_ps(0xffff, bit_cast<__m512i>(index), copies)};
+#elif KULLBACK_AVX2
+    if constexpr (B == 32) return {_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), bit_cast<__m256i>(index))};
+#elif KULLBACK_NEON
+    // Bytes 4 i, 4 i + 1, ... of the table.
+    const auto first_byte = (index & 7) * 0x04040404U + 0x03020100U;
+    const uint8x16x2_t bytes = {{vld1q_u8(reinterpret_cast<const std::uint8_t*>(table)),
+                                 vld1q_u8(reinterpret_cast<const std::uint8_t*>(table + 4))}};
+    return {bit_cast<typename Simd<float, B>::Register>(vqtbl2q_u8(bytes, bit_cast<uint8x16_t>(first_byte)))};
+#endif
+    Simd<float, B> y;
+    for (std::size_t i = 0; i < Simd<float, B>::size; ++i) y.v[i] = table[index[i] & 7];
+    return y;
   }
 }
 

@@ -1,0 +1,136 @@
+/// Sums of masses times logarithms, of float32 data in float32 lanes.
+///
+/// Logarithms are good to about an ULP. Their products are added in float64 lanes: those of elements i and i + 16 of each
+/// 32 together, in lane i mod 16, once the first one's rounding error was put aside; what is left of a row goes by
+/// itself, its products exact. It takes half the operations of float64 lanes.
+///
+/// Nothing special is looked for in the loop: a number is noted that tells, in the end, whether a block holds what is
+/// near an end of the range. Such blocks, and those whose sum is tiny, are for float64 lanes.
+///
+/// An operation that can do this is named in `is_narrow` and has narrow_log(check, inputs...), what the first input is
+/// multiplied by.
+
+template <class Op>
+constexpr bool is_narrow = false;
+
+struct NarrowCheck {
+  static constexpr std::uint32_t margin = 2 * Field<float>::unit, limit = 0x7f800000U - 3 * Field<float>::unit;
+  Simd<std::uint32_t, pack_bytes> most = to_bits(broadcast(0.0F));
+
+  /// Zero is a number; what is subnormal counts for the least normal one, which matters in tiny sums alone.
+  KULLBACK_INLINE void require_mass(Pack<float> p) { most = max(most, to_bits(p)); }
+  KULLBACK_INLINE void require_normal(Pack<float> q) { most = max(most, to_bits(q) - margin); }
+
+  /// Whether nothing else was met. As words compare, numbers that are not negative do.
+  KULLBACK_INLINE Mask<float> fits() const {
+    const auto word = from_bits<float>(most);
+    return (word >= 0) & (word < bit_cast<float>(limit));
+  }
+
+  /// Whether a sum is what it should be.
+  template <class V>
+  KULLBACK_INLINE static auto fits(V total) {
+    return ((abs(total) >= 0x1p-90) | (total == 0)) & (total - total == 0);
+  }
+};
+
+struct NarrowSum {
+  using Wide = Simd<double, 2 * pack_bytes>;
+  Wide terms = broadcast_like<Wide>(0.0);
+  Pack<float> errors = broadcast(0.0F);
+
+  /// `load(k, i)` gives elements of input k from i on.
+  template <class Op, class Load>
+  KULLBACK_INLINE void add_pair(NarrowCheck& check, Load load, std::size_t first, std::size_t second) {
+    const auto p = load(0, first), other_p = load(0, second);
+    const auto log_p = log_of<Op>(check, load, first, p);
+    const auto term = p * log_p;
+    errors = errors + fma(p, log_p, -term);
+    terms = terms + widen(fma(other_p, log_of<Op>(check, load, second, other_p), term));
+  }
+
+  template <class Op, class Load>
+  KULLBACK_INLINE void add(NarrowCheck& check, Load load, std::size_t i) {
+    const auto p = load(0, i);
+    terms = fma(widen(p), widen(log_of<Op>(check, load, i, p)), terms);
+  }
+
+  KULLBACK_INLINE Wide total() const { return terms + widen(errors); }
+
+ private:
+  template <class Op, class Load>
+  KULLBACK_INLINE static Pack<float> log_of(NarrowCheck& check, Load load, std::size_t i, Pack<float> p) {
+    if constexpr (Op::inputs == 1) {
+      return Op::narrow_log(check, p);
+    } else {
+      return Op::narrow_log(check, p, load(1, i));
+    }
+  }
+};
+
+/// What no operation notices.
+constexpr float narrow_fill[] = {0.0F, 1.0F};
+
+/// False where the row is for float64 lanes.
+template <class Op>
+KULLBACK_INLINE bool read_row_narrowly(const float* const* in, std::size_t n, double& total) {
+  constexpr std::size_t lanes = Pack<float>::size;
+  NarrowCheck check;
+  NarrowSum narrow;
+  const auto whole = [=](int k, std::size_t i) KULLBACK_INLINE_LAMBDA { return load(in[k] + i); };
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) narrow.add_pair<Op>(check, whole, i, i + lanes);
+  if (i + lanes <= n) {
+    narrow.add<Op>(check, whole, i);
+    i += lanes;
+  }
+  if (i < n) {
+    const auto rest = [=](int k, std::size_t from)
+                          KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + from, n - from, narrow_fill[k]); };
+    narrow.add<Op>(check, rest, i);
+  }
+  const auto sum = narrow.total();
+  const auto by8 = lower(sum) + upper(sum);
+  const auto by4 = lower(by8) + upper(by8);
+  const auto by2 = lower(by4) + upper(by4);
+  total = by2.v[0] + by2.v[1];
+  return all(check.fits()) && all(NarrowCheck::fits(broadcast(total)));
+}
+
+/// The same of up to 16 columns, `step[k]` elements from row to row; one bit per column tells whether it fits.
+template <class Op>
+KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, const std::ptrdiff_t* step, std::size_t n,
+                                                    std::size_t count, double* totals) {
+  constexpr std::size_t lanes = Pack<float>::size;
+  const auto load_row = [=](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
+    const float* const from = in[k] + static_cast<std::ptrdiff_t>(row) * step[k];
+    return count >= lanes ? load(from) : partial_load(from, count, narrow_fill[k]);
+  };
+  NarrowCheck check;
+  NarrowSum::Wide sum[lanes];
+  // Lanes that hold nothing are left out of the tree, in which they would add 0.
+  const std::size_t used = n < lanes ? n : lanes;
+  if (n <= lanes) {
+    for (std::size_t row = 0; row < n; ++row) {
+      NarrowSum one;
+      one.add<Op>(check, load_row, row);
+      sum[row] = one.terms;
+    }
+  } else {
+    NarrowSum narrow[lanes];
+    std::size_t first = 0;
+    for (; first + 2 * lanes <= n; first += 2 * lanes) {
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        narrow[lane].add_pair<Op>(check, load_row, first + lane, first + lane + lanes);
+      }
+    }
+    for (std::size_t row = first; row < n; ++row) narrow[(row - first) % lanes].add<Op>(check, load_row, row);
+    for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] = narrow[lane].total();
+  }
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) sum[lane] = sum[lane] + sum[lane + half];
+  }
+  if (n == 0) sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
+  store_wide(totals, sum[0], count);
+  return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
+}
