@@ -145,6 +145,15 @@ void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& eva
   }
 }
 
+/// Where the exponentials of a tile are kept until they are mapped to results: where the results will be, or as columns
+/// in the thread's buffer.
+template <class T>
+struct Kept {
+  T* rows = nullptr;
+  std::ptrdiff_t stride = 0;
+  T* columns = nullptr;
+};
+
 /// All rows of some arrays, a tile at a time.
 ///
 /// The states of a row are the same whatever else is in its tile, and however the tile is read: row by row, as columns
@@ -197,8 +206,19 @@ class RowJob {
     constexpr std::size_t short_row = 24, enough_rows = 8;
     transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= short_row && rows_ >= enough_rows;
     if (transposes_) {
-      columns_.reset(new T[static_cast<std::size_t>(threads_ * inputs_.count()) * n_ * tile_rows]);
+      // Those of the inputs and, after them, exponentials.
+      columns_.reset(new T[static_cast<std::size_t>(threads_ * (inputs_.count() + 1)) * n_ * tile_rows]);
     }
+  }
+
+  /// Where the exponentials can be kept that the kernel takes of a tile. `results`: where those of its rows will be, if
+  /// they lie one after the other.
+  Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, T* results, std::ptrdiff_t stride) const {
+    if (!kernel.keeps_exponentials || results == nullptr) return {};
+    if (transposes_ && kernel.prefers_columns) return {nullptr, 0, columns(tile.thread, inputs_.count())};
+    // Results that go where the logits are have to wait for these.
+    if (!inputs_.all_direct() || results == inputs_.element(0, tile.at[0])) return {};
+    return {results, stride, nullptr};
   }
 
   /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.
@@ -231,9 +251,10 @@ class RowJob {
   }
 
   /// The finished states of a tile's rows, with what their normalizer knows.
-  void evaluate(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& states) {
+  void evaluate(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& states,
+                const Kept<T>& kept = {}) {
     if (kernel.normalizer == nullptr) {
-      read(kernel, tile, setting, nullptr, states);
+      read(kernel, tile, setting, nullptr, states, kept);
       kernel.finish(states, tile.rows, setting);
       return;
     }
@@ -258,13 +279,13 @@ class RowJob {
 
   /// Calls f(batch, begin, thread) for the blocks of a tile's rows, elements [begin, begin + batch.n), in any order.
   template <class F>
-  void for_blocks(const Tile& tile, const RowStates* normalizers, F&& f) {
+  void for_blocks(const Tile& tile, const RowStates* normalizers, F&& f, const Kept<T>& kept = {}) {
     const std::size_t count = std::max<std::size_t>((n_ + block_size - 1) / block_size, 1);
     parallel_for(count, share_rows_ ? threads_ : 1, [&](std::size_t first, std::size_t last, int thread) {
       for (std::size_t b = first; b < last; ++b) {
         const std::size_t begin = b * block_size, end = std::min(begin + block_size, n_);
         const int worker = share_rows_ ? thread : tile.thread;
-        f(fetch(tile, begin, end, normalizers, worker), begin, worker);
+        f(keeping(fetch(tile, begin, end, normalizers, worker), kept, begin), begin, worker);
       }
     });
   }
@@ -311,9 +332,9 @@ class RowJob {
 
   /// The states of a tile's rows, of all their blocks.
   void read(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, const RowStates* normalizers,
-            RowStates& states) {
+            RowStates& states, const Kept<T>& kept = {}) {
     if (share_rows_) {
-      read_shared(kernel, tile, setting, normalizers, states);
+      read_shared(kernel, tile, setting, normalizers, states, kept);
       return;
     }
     std::size_t begin = 0;
@@ -322,7 +343,7 @@ class RowJob {
       RowStates next;
       RowStates& block = begin == 0 ? states : next;
       if (transposes_ && kernel.prefers_columns) {
-        read_transposed(kernel, tile, setting, normalizers, states);
+        read_transposed(kernel, tile, setting, normalizers, states, kept);
       } else if (side_by_side_ && kernel.columns != nullptr) {
         ColumnBatch<T> batch{};
         batch.columns = tile.rows;
@@ -334,7 +355,7 @@ class RowJob {
         }
         kernel.columns(batch, setting, block);
       } else {
-        kernel.rows(fetch(tile, begin, end, normalizers, tile.thread), setting, block);
+        kernel.rows(keeping(fetch(tile, begin, end, normalizers, tile.thread), kept, begin), setting, block);
       }
       if (begin != 0) kernel.merge(states, next, tile.rows, setting);
       begin = end;
@@ -343,28 +364,39 @@ class RowJob {
 
   /// Short rows, as columns.
   void read_transposed(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting,
-                       const RowStates* normalizers, RowStates& states) {
+                       const RowStates* normalizers, RowStates& states, const Kept<T>& kept) {
     ColumnBatch<T> batch{};
     batch.columns = tile.rows;
     batch.n = n_;
     batch.normalizers = normalizers;
+    batch.exponentials = kept.columns;
     for (int i = 0; i < inputs_.count(); ++i) {
-      T* const columns = columns_.get() + static_cast<std::size_t>(tile.thread * inputs_.count() + i) * n_ * tile_rows;
-      transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, columns, tile_rows);
-      batch.in[i] = columns;
+      T* const to = columns(tile.thread, i);
+      transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, to, tile_rows);
+      batch.in[i] = to;
       batch.step[i] = tile_rows;
     }
     kernel.columns(batch, setting, states);
   }
 
+  T* columns(int thread, int i) const {
+    return columns_.get() + static_cast<std::size_t>(thread * (inputs_.count() + 1) + i) * n_ * tile_rows;
+  }
+
+  static RowBatch<T> keeping(RowBatch<T> batch, const Kept<T>& kept, std::size_t begin) {
+    batch.exponentials = kept.rows == nullptr ? nullptr : kept.rows + begin;
+    batch.exponentials_stride = kept.stride;
+    return batch;
+  }
+
   /// One row, whose blocks the threads share.
   void read_shared(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, const RowStates* normalizers,
-                   RowStates& states) {
+                   RowStates& states, const Kept<T>& kept) {
     parallel_for(blocks_.size(), threads_, [&](std::size_t first, std::size_t last, int thread) {
       RowStates block;
       for (std::size_t b = first; b < last; ++b) {
         const std::size_t begin = b * block_size, end = std::min(begin + block_size, n_);
-        kernel.rows(fetch(tile, begin, end, normalizers, thread), setting, block);
+        kernel.rows(keeping(fetch(tile, begin, end, normalizers, thread), kept, begin), setting, block);
         blocks_[b].keep(block);
       }
     });
@@ -549,6 +581,7 @@ class RowOutput {
  public:
   RowOutput(const Kernels<T>& kernels, const Dims& inner, int output, char* out)
       : transpose_(kernels.transpose),
+        columns_to_rows_(kernels.columns_to_rows),
         inner_(inner),
         output_(output),
         out_(out),
@@ -563,11 +596,14 @@ class RowOutput {
     return out_ + tile.at[output_] + static_cast<std::ptrdiff_t>(r) * tile.step[output_];
   }
 
+  /// Where the rows of a tile go, if no buffer is needed for them.
+  T* rows(const Tile& tile) const { return direct_ ? reinterpret_cast<T*>(row(tile, 0)) : nullptr; }
+
   /// Has make(out, stride) write the blocks of a tile's rows that begin there.
   template <class Make>
   void write(const Tile& tile, std::size_t begin, std::size_t n, int thread, Make&& make) const {
     if (direct_) {
-      make(reinterpret_cast<T*>(row(tile, 0)) + begin, tile.step[output_] / item);
+      make(rows(tile) + begin, row_stride(tile));
       return;
     }
     T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
@@ -591,10 +627,22 @@ class RowOutput {
           [&](T* out, std::ptrdiff_t stride) { map(RowMapBatch<T>{in, factors, out, stride}, setting); });
   }
 
+  std::ptrdiff_t row_stride(const Tile& tile) const { return tile.step[output_] / item; }
+
+  /// Maps the exponentials that a job kept of a tile; tells which rows are done.
+  std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
+                              const RowFactors* factors, T* exponentials) const {
+    const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
+    const std::uint64_t done = every & map(known, factors, tile.rows, n, exponentials);
+    columns_to_rows_(exponentials, done, n, rows(tile), row_stride(tile));
+    return done;
+  }
+
  private:
   static constexpr auto item = Inputs<T>::item;
 
   decltype(Kernels<T>::transpose) transpose_;
+  decltype(Kernels<T>::columns_to_rows) columns_to_rows_;
   const Dims& inner_;
   int output_;
   char* out_;
@@ -623,6 +671,42 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
   }
 }
 
+/// What is known of one row of a tile.
+inline void note_row(RowStates& known, const RowStates& states, std::size_t row) {
+  for (int k = 0; k < RowStates::max_maxima; ++k) known.max[k][0] = states.max[k][row];
+  for (int k = 0; k < RowStates::max_sums; ++k) {
+    known.hi[k][0] = states.hi[k][row];
+    known.lo[k][0] = states.lo[k][row];
+  }
+}
+
+/// Maps the rows of a tile by a kernel that takes exponentials, or what was kept of them.
+template <class T>
+void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
+              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept) {
+  const auto map_rows = [&](const Tile& some, const RowStates& of_some, const RowFactors* by) {
+    job.for_blocks(
+        some, &of_some,
+        [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+          out.write(rows, some, in, begin, thread, by, setting);
+        },
+        kept);
+  };
+  if (kept.columns == nullptr) return map_rows(tile, known, factors);
+  const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept.columns);
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    if ((done >> r & 1) != 0) continue;
+    RowStates one;
+    note_row(one, known, r);
+    RowFactors factor{};
+    if (factors != nullptr) {
+      factor.hi[0] = factors->hi[r];
+      factor.lo[0] = factors->lo[r];
+    }
+    map_rows(tile.row(r), one, factors == nullptr ? nullptr : &factor);
+  }
+}
+
 /// A kernel that makes a row of each row.
 template <class T>
 class RowMapJob {
@@ -639,18 +723,19 @@ class RowMapJob {
   }
 
   void run() {
-    const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
-      job_.evaluate(*kernel_.normalizer, rows, setting, states);
-    };
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates known;
+      // Float64's exponentials are not those of the results.
+      const Kept<T> kept = job_.keep(*kernel_.normalizer, tile, kernel_.columns == nullptr ? nullptr : out_.rows(tile),
+                                     out_.row_stride(tile));
+      const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
+        job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
+      };
       with_results<T>(tile, Setting{}, evaluate,
                       [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
                         note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
                       });
-      job_.for_blocks(tile, &known, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
-        out_.write(kernel_.rows, tile, in, begin, thread, nullptr, Setting{});
-      });
+      map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, known, nullptr, Setting{}, kept);
     });
   }
 

@@ -60,6 +60,9 @@ struct RowBatch {
   std::size_t rows;
   std::size_t n;
   const RowStates* normalizers;  ///< for kernels that have a normalizer: its finished states
+  /// Where a kernel that takes exponentials of what it reads, and `keeps_exponentials`, leaves them; or null.
+  T* exponentials;
+  std::ptrdiff_t exponentials_stride;
 };
 
 /// Rows that lie side by side, one element of each next to the other: columns, at most one block long.
@@ -70,6 +73,8 @@ struct ColumnBatch {
   std::size_t columns;
   std::size_t n;
   const RowStates* normalizers;
+  /// As in RowBatch, in columns: `tile_rows` from one element of a column to the next.
+  T* exponentials;
 };
 
 /// A measure that reduces a row to a few sums, and those to one value.
@@ -85,6 +90,7 @@ struct RowKernel {
   const RowKernel* normalizer;
   /// Whether short rows that lie one after the other are faster read as columns, all of them together.
   bool prefers_columns;
+  bool keeps_exponentials;  ///< see RowBatch
 };
 
 /// What the gradients of some rows are multiplied by.
@@ -93,7 +99,7 @@ struct RowFactors {
   double lo[tile_rows];
 };
 
-/// Maps each row to a row, given what is known of it.
+/// Maps each row to a row, given what is known of it. Where exponentials were kept, `in` has them; `out` may be they.
 template <class T>
 struct RowMapBatch {
   RowBatch<T> in;
@@ -105,9 +111,15 @@ struct RowMapBatch {
 template <class T>
 using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
 
+/// Maps kept exponentials of columns, `tile_rows` apart, to results. One bit per column tells which are done.
+template <class T>
+using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t columns,
+                                    std::size_t n, T* exponentials);
+
 template <class T>
 struct RowMapKernel {
   RowMap<T> rows;
+  ColumnMap<T> columns;  ///< or null
   const RowKernel<T>* normalizer;
 };
 
@@ -184,6 +196,7 @@ template <class T>
 struct CategoricalGradient {
   bool of_states;
   RowMap<T> indexed;    ///< of predictions; without the class
+  ColumnMap<T> indexed_columns;
   RowMap<T> labelled;   ///< of labels, predictions
   RowMap<T> weighted;   ///< of weight, labels, predictions
   RowMap<T> of_labels;  ///< with respect to labels, of weight, predictions
@@ -226,6 +239,8 @@ struct Kernels {
   void (*round)(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out);
   /// Rows to columns, `step` apart: a multiple of 64 bytes, for what is beyond the last row is written as well.
   void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
+  /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
+  void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);
 };
 
 /// Everything that one compilation of target.cpp exports.

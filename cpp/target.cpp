@@ -73,12 +73,12 @@ constexpr bool prefers_columns =
     Op::reads == Reads::maxima || (Op::reads == Reads::plain && (sizeof(T) == sizeof(double) || is_narrow<Op>));
 
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,
-                                     finish<Op>,  nullptr,        prefers_columns<Op, T>};
+constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>,         merge<Op>,            finish<Op>,
+                                     nullptr,     prefers_columns<Op, T>, has_direct_way<Op, T>};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
-constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr, false};
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr, false, false};
 
 /// The kernel that reads the rows before Op does.
 template <class Op, class T>
@@ -101,8 +101,13 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Op, T>, columns_of<Op, T>(),    merge<Op>,
-                                    finish<Op>,  normalizer_of<Op, T>(), prefers_columns<Op, T>};
+constexpr RowKernel<T> kernel_of = {rows<Op, T>,
+                                    columns_of<Op, T>(),
+                                    merge<Op>,
+                                    finish<Op>,
+                                    normalizer_of<Op, T>(),
+                                    prefers_columns<Op, T>,
+                                    has_direct_way<Op, T>};
 
 template <class Op, int Input, class T>
 constexpr const RowKernel<T>* knowledge_of() {
@@ -145,12 +150,23 @@ constexpr RowMap<T> row_map_of() {
   }
 }
 
+/// Null where kept exponentials do not make the results.
+template <class Op, class T>
+constexpr ColumnMap<T> column_map_of() {
+  if constexpr (Op::is_softmax && same<T, float>) {
+    return map_columns<Op>;
+  } else {
+    return nullptr;
+  }
+}
+
 template <class Op, class T>
 constexpr MapMeasure<T> map_measure = {map<Op, T>, map_of<typename Op::Gradient, T>()};
 
 template <class Op, class T>
 constexpr CategoricalGradient<T> categorical_gradient = {Op::gradient_of_states,
                                                          map_rows<typename Op::IndexedGradient, T>,
+                                                         column_map_of<typename Op::IndexedGradient, T>(),
                                                          map_rows<typename Op::LabelledGradient, T>,
                                                          map_rows<typename Op::WeightedGradient, T>,
                                                          map_rows<typename Op::LabelGradient, T>,
@@ -161,7 +177,7 @@ template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
 #define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
-#define KULLBACK_ROW_MAP(name, operation) {map_rows<operation, T>, &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_ROW_MAP(name, operation) {map_rows<operation, T>, column_map_of<operation, T>(), &row_kernel<LogNormalizer<1>, T>},
 #define KULLBACK_BINARY(name, operation, input)                                       \
   {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
    rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \
@@ -176,6 +192,7 @@ constexpr Kernels<T> kernels_of = {
     rows_alone<Products, T>,
     round<T>,
     transpose<T>,
+    columns_to_rows<T>,
 };
 
 }  // namespace

@@ -174,16 +174,29 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   if constexpr (Op::is_softmax && same<T, float>) {
     const DirectFactors direct(known->max[0], known->hi[RowStates::log_sum],
                                Op::is_gradient ? batch.factors->hi : nullptr, batch.in.rows);
+    const float* kept = batch.in.exponentials;
     for_each_row([&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-      if (direct.row[row].fits) {
-        direct_softmax(in[0], batch.in.n, direct.row[row], out);
+      if (direct.fits(row)) {
+        direct_softmax(in[0], kept, batch.in.n, direct.hi[row], direct.lo[row], out);
       } else {
         map_one(row);
       }
+      if (kept != nullptr) kept += batch.in.exponentials_stride;
     });
   } else {
     for_each_row(map_one);
   }
+}
+
+/// Columns of a multiple of softmax, of exponentials that were kept.
+template <class Op>
+std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
+                          float* exponentials) {
+  static_assert(Op::is_softmax);
+  const DirectFactors direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
+                             columns);
+  direct_softmax_columns(exponentials, tile_rows, n, columns, direct, exponentials);
+  return direct.fitting;
 }
 
 /// An elementary function of each element, in lanes of its own type.

@@ -298,8 +298,9 @@ template <class Op, class T>
 constexpr bool has_direct_way = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1 && sizeof(T) == 4;
 
 /// False where the logits are too extreme for it.
-KULLBACK_INLINE bool read_row_directly(const float* z, std::size_t n, RowStates& states, std::size_t row) {
-  const DirectMass mass = direct_mass(z, n);
+template <class Keep>
+KULLBACK_INLINE bool read_row_directly(const float* z, std::size_t n, RowStates& states, std::size_t row, Keep keep) {
+  const DirectMass mass = direct_mass(z, n, keep);
   states.max[0][row] = mass.max;
   states.hi[0][row] = mass.mass;
   states.lo[0][row] = 0;
@@ -315,7 +316,22 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = false;
-    if constexpr (has_direct_way<Op, T>) done = read_row_directly(in[0], batch.n, states, row);
+    if constexpr (has_direct_way<Op, T>) {
+      if (batch.exponentials == nullptr) {
+        const auto forget = [](std::size_t, std::size_t, auto) KULLBACK_INLINE_LAMBDA {};
+        done = read_row_directly(in[0], batch.n, states, row, forget);
+      } else {
+        T* const to = batch.exponentials + static_cast<std::ptrdiff_t>(row) * batch.exponentials_stride;
+        const auto keep = [=](std::size_t i, std::size_t count, auto y) KULLBACK_INLINE_LAMBDA {
+          if (count == Pack<T>::size) {
+            store(to + i, y);
+          } else {
+            partial_store(to + i, count, y);
+          }
+        };
+        done = read_row_directly(in[0], batch.n, states, row, keep);
+      }
+    }
     if constexpr (has_narrow_way<Op, T>) {
       done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
       states.lo[0][row] = 0;
@@ -418,7 +434,7 @@ KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<float>& batch, c
 KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std::uint64_t every, double* to,
                                   std::size_t count) {
   if (fitting == every) {
-    std::memcpy(to, from, count * sizeof(double));
+    store_wide(to, load<double, 2 * pack_bytes>(from), count);
     return;
   }
   for (std::size_t i = 0; i < count; ++i) {
@@ -434,7 +450,12 @@ KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, cons
                                            std::size_t first, std::size_t count) {
   double most[Pack<float>::size], mass[Pack<float>::size];
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
-  const std::uint64_t fitting = every & direct_masses(batch.in[0] + first, batch.step[0], batch.n, count, most, mass);
+  float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
+  const auto keep = [=](std::size_t row, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+    if (to != nullptr) store(to + row * tile_rows, y);
+  };
+  const std::uint64_t fitting =
+      every & direct_masses(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);
   if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
   keep_fitting(most, fitting, every, states.max[0] + first, count);
   keep_fitting(mass, fitting, every, states.hi[0] + first, count);

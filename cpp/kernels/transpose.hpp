@@ -38,18 +38,16 @@ KULLBACK_INLINE void transpose_block(V (&block)[Size]) {
   if constexpr (Step > 1) transpose_block<Step / 2>(block);
 }
 
-/// Stores `count` columns of as many rows as there are lanes; `load_row` gives the elements of one.
-template <class T, class Load>
-KULLBACK_INLINE void transpose_rows(Load load_row, std::size_t count, T* out, std::size_t step) {
+/// Calls store_column(j, column) for the columns of as many rows as there are lanes; `load_row(r)` gives one.
+template <class T, class Load, class Store>
+KULLBACK_INLINE void transpose_rows(Load load_row, Store store_column) {
   constexpr std::size_t lanes = Pack<T>::size;
   Pack<T> block[lanes];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < lanes; ++r) block[r] = load_row(r);
   transpose_block<lanes / 2>(block);
 #pragma GCC unroll 16
-  for (std::size_t j = 0; j < lanes; ++j) {
-    if (j < count) store(out + j * step, block[j]);
-  }
+  for (std::size_t j = 0; j < lanes; ++j) store_column(j, block[j]);
 }
 
 /// Element j of row r goes to out[j * step + r]; what is beyond the last row, up to the next multiple of the lanes, is
@@ -64,6 +62,9 @@ void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::si
       const std::size_t count = n - begin < lanes ? n - begin : lanes;
       const T* const from = in + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
       T* const to = out + begin * step + first;
+      const auto store_column = [=](std::size_t j, Pack<T> column) KULLBACK_INLINE_LAMBDA {
+        if (j < count) store(to + j * step, column);
+      };
       if (first + lanes <= rows && from + static_cast<std::ptrdiff_t>(lanes - 1) * row_stride + lanes <= end) {
         const T* next = from;
         const auto load_row = [&](std::size_t) KULLBACK_INLINE_LAMBDA {
@@ -71,15 +72,43 @@ void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::si
           next += row_stride;
           return row;
         };
-        transpose_rows<T>(load_row, count, to, step);
+        transpose_rows<T>(load_row, store_column);
       } else {
         const auto load_row = [&](std::size_t r) KULLBACK_INLINE_LAMBDA {
           if (first + r >= rows) return broadcast(T{0});
           const T* const row = from + static_cast<std::ptrdiff_t>(r) * row_stride;
           return count == lanes ? load(row) : partial_load(row, count, T{0});
         };
-        transpose_rows<T>(load_row, count, to, step);
+        transpose_rows<T>(load_row, store_column);
       }
+    }
+  }
+}
+
+/// The way back, for the rows whose bit is set: element j of row r comes from in[j * tile_rows + r]. Nothing else is
+/// written.
+template <class T>
+void columns_to_rows(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride) {
+  constexpr std::size_t lanes = Pack<T>::size;
+  for (std::size_t first = 0; first < tile_rows; first += lanes) {
+    const std::uint64_t here = which >> first & ((std::uint64_t{1} << lanes) - 1);
+    if (here == 0) continue;
+    for (std::size_t begin = 0; begin < n; begin += lanes) {
+      const std::size_t count = n - begin < lanes ? n - begin : lanes;
+      const T* const from = in + begin * tile_rows + first;
+      T* const to = out + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
+      const auto load_column = [=](std::size_t j) KULLBACK_INLINE_LAMBDA {
+        return load(from + (j < count ? j : 0) * tile_rows);
+      };
+      transpose_rows<T>(load_column, [=](std::size_t r, Pack<T> row) KULLBACK_INLINE_LAMBDA {
+        if ((here >> r & 1) == 0) return;
+        T* const place = to + static_cast<std::ptrdiff_t>(r) * row_stride;
+        if (count == lanes) {
+          store(place, row);
+        } else {
+          partial_store(place, count, row);
+        }
+      });
     }
   }
 }
