@@ -143,9 +143,10 @@ class CategoricalJob {
       accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) {
         TileLabels found;
         look_up(tile, found);
-        with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+        const auto add = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
           accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, sum);
-        });
+        };
+        with_losses(tile, found, {}, add);
       });
     });
     return total_of(totals());
@@ -222,9 +223,9 @@ class CategoricalJob {
 
   /// Calls emit(rows, states, setting, skip) with the losses of a tile's rows.
   template <class Emit>
-  void with_losses(const Tile& tile, TileLabels& found, Emit&& emit) {
+  void with_losses(const Tile& tile, TileLabels& found, const Kept<T>& kept, Emit&& emit) {
     const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
-      job_.evaluate(kernel_, rows, setting, states);
+      job_.evaluate(kernel_, rows, setting, states, rows.rows == tile.rows ? kept : Kept<T>{});
       const std::size_t skipped = rows.first - tile.first;
       if (rows.rows == tile.rows) look_up_predictions(tile, found);
       double weights[tile_rows];
@@ -250,8 +251,9 @@ class CategoricalJob {
     TileKnowledge known;
     const bool noting = !gradients_.empty() && all_.gradient.of_states;
     if (!gradients_.empty()) find_factors(tile, known.factors);
+    const Kept<T> kept = keep(tile);
     if (call_.value || noting) {
-      with_losses(tile, found, [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
+      const auto emit = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
         if (noting) note(rows, rows.first - tile.first, found, states, setting, skip, known);
         if (!call_.value) return;
         if (sum == nullptr) {
@@ -259,12 +261,21 @@ class CategoricalJob {
         } else {
           accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, *sum);
         }
-      });
+      };
+      with_losses(tile, found, kept, emit);
     }
     if (!gradients_.empty()) {
       if (noting && of_confidence_) note_confidence(tile, known.states);
-      make_gradients(tile, found, known);
+      make_gradients(tile, found, known, kept);
     }
+  }
+
+  /// Where the exponentials of a tile are kept for its gradient, if that is made of nothing else.
+  Kept<T> keep(const Tile& tile) const {
+    if (gradients_.size() != 1 || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr) return {};
+    const Gradient& gradient = gradients_[0];
+    if (gradient.plan.derivative != Derivative::of_predictions) return {};
+    return job_.keep(kernel_, tile, gradient.output.rows(tile), gradient.output.row_stride(tile));
   }
 
   /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing
@@ -378,7 +389,7 @@ class CategoricalJob {
     }
   }
 
-  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge& known) {
+  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge& known, const Kept<T>& kept) {
     if (!all_.gradient.of_states && call_.labels != nullptr) {
       look_up_predictions(tile, found);
       const RowStates none;
@@ -399,11 +410,17 @@ class CategoricalJob {
       by_mass.hi[r] = factor.hi;
       by_mass.lo[r] = factor.lo;
     }
-    job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
-      for (const Gradient& gradient : gradients_) {
-        write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
-      }
-    });
+    if (kept) {
+      const auto& kernels = all_.gradient;
+      map_tile(job_, gradients_[0].output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
+               setting, kept);
+    } else {
+      job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+        for (const Gradient& gradient : gradients_) {
+          write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
+        }
+      });
+    }
     if (call_.labels == nullptr) return;
     for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
   }

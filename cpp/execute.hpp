@@ -152,6 +152,8 @@ struct Kept {
   T* rows = nullptr;
   std::ptrdiff_t stride = 0;
   T* columns = nullptr;
+
+  explicit operator bool() const { return rows != nullptr || columns != nullptr; }
 };
 
 /// All rows of some arrays, a tile at a time.
