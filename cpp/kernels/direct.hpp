@@ -13,12 +13,6 @@
 /// once; it is within 1.8 ULP. The exponentials are those of the sum: they may have been kept, and need not be taken
 /// again.
 
-struct DirectMass {
-  double max;
-  double mass;  ///< sum of exp(z - max) without one element that is max
-  bool fits;    ///< false: neither of them means anything
-};
-
 constexpr int direct_shift = 64;          ///< exponentials are scaled by 2^64
 constexpr float direct_lowest = -131.0F;  ///< the least logit whose exponential is normal then; less counts as that
 constexpr double direct_least_max = -20, direct_largest_max = 43;
@@ -40,180 +34,191 @@ KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x) {
   return fma(scale, rest, scale);
 }
 
-/// The largest logits and exponentials, and the sums of all other exponentials. V: lanes of float64, twice as wide as
-/// the logits'.
-template <class V>
+/// What is known of lanes 0 to 15, in each of 16 rows or columns: lane by lane, a row or column in each place.
 struct DirectLanes {
-  using Logits = Simd<float, V::bytes / 2>;
-  Logits most = broadcast<float, Logits::bytes>(-Constants<float>::infinity);
-  Logits largest = broadcast<float, Logits::bytes>(0.0F);
-  V sum = broadcast_like<V>(0.0);
-
-  /// The exponential that is not kept out of the sum.
-  KULLBACK_INLINE Logits next(Logits z, Logits exponential) {
-    // Of NaN and a number, min takes the second one here, max the number.
-    const auto smaller = min(largest, exponential);
-    most = max(z, most);
-    largest = max(exponential, largest);
-    return smaller;
-  }
-
-  KULLBACK_INLINE void add(Logits terms) { sum = sum + widen(terms); }
+  static constexpr std::size_t lanes = Pack<float>::size;
+  using Wide = Simd<double, 2 * pack_bytes>;
+  Pack<float> most[lanes];     ///< the largest logits
+  Pack<float> largest[lanes];  ///< the largest exponentials
+  Wide sum[lanes];             ///< the sums of all other exponentials
 };
 
-/// What the sum of exponentials is relative to the largest logit's.
-template <class V>
-KULLBACK_INLINE V direct_mass_of(V sum, V most) {
-  return sum * exp_of_gap(Pair<V, Nothing>{-most, {}}, 1).hi * from_exponent<double>(-direct_shift);
+/// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if not,
+/// they mean nothing.
+KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count, double* max_out,
+                                             double* mass_out) {
+  constexpr std::size_t lanes = DirectLanes::lanes;
+  using Wide = DirectLanes::Wide;
+  auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
+  for (std::size_t lane = 0; lane < used; ++lane) {
+    most = max(state.most[lane], most);
+    largest = max(state.largest[lane], largest);
+  }
+  // All but the largest, the first lane's that has it, are added after all.
+  for (std::size_t lane = used; lane-- > 0;) {
+    left_out = select(state.largest[lane] == largest, static_cast<float>(lane), left_out);
+  }
+  for (std::size_t lane = 0; lane < used; ++lane) {
+    state.sum[lane] =
+        state.sum[lane] + widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
+  }
+  // Lanes that hold nothing would add 0.
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) {
+      state.sum[lane] = state.sum[lane] + state.sum[lane + half];
+    }
+  }
+  const Wide max = widen(most);
+  const Wide of_largest = exp_of_gap(Pair<Wide, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
+  const Wide mass = (used == 0 ? broadcast_like<Wide>(0.0) : state.sum[0]) * of_largest;
+  store_wide(max_out, max, count);
+  store_wide(mass_out, mass, count);
+  return to_word((max >= direct_least_max) & (broadcast_like<Wide>(direct_largest_max) >= max) &
+                 (mass >= direct_least_mass));
 }
 
-/// `keep(i, count, exponentials)` gets the exponentials of elements [i, i + count).
-template <class Keep>
-KULLBACK_INLINE DirectMass direct_mass(const float* z, std::size_t n, Keep keep) {
-  using V = Simd<double, 2 * pack_bytes>;
-  constexpr std::size_t lanes = Pack<float>::size;
-  DirectLanes<V> state;
-  const auto next = [&](std::size_t i) KULLBACK_INLINE_LAMBDA {
-    const auto logits = load(z + i);
-    const auto exponentials = direct_exp(logits);
-    keep(i, lanes, exponentials);
-    return state.next(logits, exponentials);
-  };
-  std::size_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const auto first = next(i);
-    state.add(first + next(i + lanes));
-  }
-  auto rest = broadcast(0.0F);
-  if (i + lanes <= n) {
-    rest = next(i);
-    i += lanes;
-  }
-  if (i < n) {
-    const auto logits = partial_load(z + i, n - i, -Constants<float>::infinity);
-    const auto held = lane_numbers<float>() < static_cast<float>(n - i);
-    const auto exponentials = select(held, direct_exp(logits), 0);
-    keep(i, n - i, exponentials);
-    rest = rest + state.next(logits, exponentials);
-  }
-  state.add(rest);
-
-  const float most = largest_lane(state.most);
-  const std::uint64_t equal = to_word(state.largest == largest_lane(state.largest));
-  const auto left_out = static_cast<float>(__builtin_ctzll(equal | std::uint64_t{1} << (lanes - 1)));
-  state.add(select(lane_numbers<float>() == left_out, 0, state.largest));
-  const auto by8 = lower(state.sum) + upper(state.sum);
-  const auto by4 = lower(by8) + upper(by8);
-  const auto by2 = lower(by4) + upper(by4);
-  const auto sum = broadcast(by2.v[0] + by2.v[1]);
-  double mass[Pack<double>::size];
-  store(mass, direct_mass_of(sum, broadcast(double{most})));
-  const bool fits = direct_least_max <= most && most <= direct_largest_max && mass[0] >= direct_least_mass;
-  return {double{most}, mass[0], fits};
-}
-
-/// The sums of up to 16 columns, by element i mod 16, and the largest elements.
-template <class V>
-struct DirectColumns {
-  static constexpr std::size_t lanes = Pack<float>::size;
-  V sum[lanes];
-  Pack<float> most;
-  std::size_t used;
+/// The lanes of one row. `keep(i, count, exponentials)` gets the exponentials of elements [i, i + count).
+struct DirectRow {
+  using Wide = DirectLanes::Wide;
+  Pack<float> most = broadcast(-Constants<float>::infinity);
+  Pack<float> largest = broadcast(0.0F);
+  Wide sum = broadcast_like<Wide>(0.0);
 
   template <class Keep>
-  KULLBACK_INLINE DirectColumns(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count, Keep keep)
-      : used(n < lanes ? n : lanes) {
-    if (n <= lanes) {
-      add_short(z, step, n, count, keep);
-    } else {
-      add_long(z, step, n, count, keep);
+  KULLBACK_INLINE DirectRow(const float* z, std::size_t n, Keep keep) {
+    constexpr std::size_t lanes = Pack<float>::size;
+    const auto next_of = [&](std::size_t i) KULLBACK_INLINE_LAMBDA {
+      const auto logits = load(z + i);
+      const auto exponentials = direct_exp(logits);
+      keep(i, lanes, exponentials);
+      return next(logits, exponentials);
+    };
+    std::size_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+      const auto first = next_of(i);
+      sum = sum + widen(first + next_of(i + lanes));
     }
+    auto rest = broadcast(0.0F);
+    if (i + lanes <= n) {
+      rest = next_of(i);
+      i += lanes;
+    }
+    if (i < n) {
+      const auto logits = partial_load(z + i, n - i, -Constants<float>::infinity);
+      const auto exponentials = select(lane_numbers<float>() < static_cast<float>(n - i), direct_exp(logits), 0);
+      keep(i, n - i, exponentials);
+      rest = rest + next(logits, exponentials);
+    }
+    sum = sum + widen(rest);
   }
 
-  KULLBACK_INLINE V total() {
-    if (used == 0) return broadcast_like<V>(0.0);
-    for (std::size_t other = lanes / 2; other > 0; other /= 2) {
-      for (std::size_t lane = 0; lane < other && lane + other < used; ++lane) sum[lane] = sum[lane] + sum[lane + other];
-    }
-    return sum[0];
+  /// As direct_results has it.
+  KULLBACK_INLINE bool result(double& max_out, double& mass_out) {
+    const std::uint64_t equal = to_word(largest == largest_lane(largest));
+    const auto left_out = static_cast<float>(__builtin_ctzll(equal | std::uint64_t{1} << (Pack<float>::size - 1)));
+    sum = sum + widen(select(lane_numbers<float>() == left_out, 0, largest));
+    const auto by8 = lower(sum) + upper(sum);
+    const auto by4 = lower(by8) + upper(by8);
+    const auto by2 = lower(by4) + upper(by4);
+    const auto max = broadcast(double{largest_lane(most)});
+    const auto of_largest = exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
+    double results[2][Pack<double>::size];
+    store(results[0], max);
+    store(results[1], broadcast(by2.v[0] + by2.v[1]) * of_largest);
+    max_out = results[0][0];
+    mass_out = results[1][0];
+    return direct_least_max <= max_out && max_out <= direct_largest_max && mass_out >= direct_least_mass;
   }
 
  private:
-  KULLBACK_INLINE static Pack<float> load_row(const float* z, std::size_t count) {
-    return count >= lanes ? load(z) : partial_load(z, count, -Constants<float>::infinity);
-  }
-
-  /// The first lane whose largest exponential is the largest of all.
-  KULLBACK_INLINE Pack<float> find_largest(const Pack<float>* largest) const {
-    auto all = broadcast(0.0F), at = broadcast(0.0F);
-    for (std::size_t lane = 0; lane < used; ++lane) all = max(largest[lane], all);
-    for (std::size_t lane = used; lane-- > 0;) at = select(largest[lane] == all, static_cast<float>(lane), at);
-    return at;
-  }
-
-  /// At most one element in a lane.
-  template <class Keep>
-  KULLBACK_INLINE void add_short(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count, Keep keep) {
-    Pack<float> largest[lanes];
-    most = broadcast(-Constants<float>::infinity);
-    for (std::size_t lane = 0; lane < n; ++lane) {
-      const auto logits = load_row(z + static_cast<std::ptrdiff_t>(lane) * step, count);
-      most = max(logits, most);
-      largest[lane] = direct_exp(logits);
-      keep(lane, largest[lane]);
-    }
-    const auto left_out = find_largest(largest);
-    for (std::size_t lane = 0; lane < n; ++lane) {
-      sum[lane] = widen(select(left_out == static_cast<float>(lane), 0, largest[lane]));
-    }
-  }
-
-  template <class Keep>
-  KULLBACK_INLINE void add_long(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count, Keep keep) {
-    DirectLanes<V> state[lanes];
-    Pack<float> first[lanes], largest[lanes];
-    for (std::size_t row = 0; row < n; ++row, z += step) {
-      const std::size_t lane = row % lanes;
-      const auto logits = load_row(z, count);
-      const auto exponentials = direct_exp(logits);
-      keep(row, exponentials);
-      const auto term = state[lane].next(logits, exponentials);
-      if (row / lanes % 2 == 0) {
-        first[lane] = term;
-      } else {
-        state[lane].add(first[lane] + term);
-      }
-    }
-    // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
-    const bool are_last = n / lanes % 2 == 0;
-    for (std::size_t lane = are_last ? 0 : n % lanes; lane < (are_last ? n % lanes : lanes); ++lane) {
-      state[lane].add(first[lane]);
-    }
-    most = state[0].most;
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      largest[lane] = state[lane].largest;
-      most = max(state[lane].most, most);
-    }
-    const auto left_out = find_largest(largest);
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      state[lane].add(select(left_out == static_cast<float>(lane), 0, state[lane].largest));
-      sum[lane] = state[lane].sum;
-    }
+  /// The exponential that is not kept out of the sum.
+  KULLBACK_INLINE Pack<float> next(Pack<float> logits, Pack<float> exponentials) {
+    // Of NaN and a number, min takes the second one here, max the number.
+    const auto smaller = min(largest, exponentials);
+    most = max(logits, most);
+    largest = max(exponentials, largest);
+    return smaller;
   }
 };
 
-/// The same of up to 16 columns. `max` and `mass` take the results; one bit per column tells whether they fit.
+/// The lanes of 16 rows, or fewer.
+struct DirectRows {
+  static constexpr std::size_t lanes = DirectLanes::lanes;
+  float most[lanes][lanes], largest[lanes][lanes];
+  double sum[lanes][lanes];
+
+  KULLBACK_INLINE void put(std::size_t row, const DirectRow& of_row) {
+    store(most[row], of_row.most);
+    store(largest[row], of_row.largest);
+    store(sum[row], of_row.sum);
+  }
+
+  /// See direct_results.
+  KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
+    for (std::size_t row = count; row < lanes; ++row) {
+      store(most[row], broadcast(0.0F));
+      store(largest[row], broadcast(0.0F));
+      store(sum[row], broadcast_like<DirectLanes::Wide>(0.0));
+    }
+    DirectLanes state;
+    turn(most, state.most);
+    turn(largest, state.largest);
+    constexpr std::size_t half = lanes / 2;
+    for (std::size_t first = 0; first < lanes; first += half) {
+      Pack<double> low[half], high[half];
+      for (std::size_t row = 0; row < half; ++row) {
+        low[row] = load(&sum[row][first]);
+        high[row] = load(&sum[row + half][first]);
+      }
+      transpose_block<half / 2>(low);
+      transpose_block<half / 2>(high);
+      for (std::size_t lane = 0; lane < half; ++lane) state.sum[first + lane] = join(low[lane], high[lane]);
+    }
+    return direct_results(state, lanes, count, max_out, mass_out);
+  }
+
+ private:
+  KULLBACK_INLINE static void turn(const float (&rows)[lanes][lanes], Pack<float> (&columns)[lanes]) {
+    for (std::size_t row = 0; row < lanes; ++row) columns[row] = load(rows[row]);
+    transpose_block<lanes / 2>(columns);
+  }
+};
+
+/// The results of up to 16 columns, see direct_results. `keep(row, exponentials)` gets the exponentials.
 template <class Keep>
-KULLBACK_INLINE std::uint64_t direct_masses(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count,
-                                            double* max_out, double* mass_out, Keep keep) {
-  using V = Simd<double, 2 * pack_bytes>;
-  DirectColumns<V> columns(z, step, n, count, keep);
-  const V most = widen(columns.most);
-  const V mass = direct_mass_of(columns.total(), most);
-  store_wide(max_out, most, count);
-  store_wide(mass_out, mass, count);
-  return to_word((most >= direct_least_max) & (broadcast_like<V>(direct_largest_max) >= most) &
-                 (mass >= direct_least_mass));
+KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count,
+                                             double* max_out, double* mass_out, Keep keep) {
+  constexpr std::size_t lanes = DirectLanes::lanes;
+  DirectLanes state;
+  Pack<float> first[lanes];
+  const std::size_t used = n < lanes ? n : lanes;
+  for (std::size_t row = 0; row < n; ++row, z += step) {
+    const std::size_t lane = row % lanes;
+    const auto logits = count >= lanes ? load(z) : partial_load(z, count, -Constants<float>::infinity);
+    const auto exponentials = direct_exp(logits);
+    keep(row, exponentials);
+    if (row < lanes) {
+      state.most[lane] = logits;
+      state.largest[lane] = exponentials;
+      // NaN stays.
+      first[lane] = min(broadcast(0.0F), exponentials);
+      state.sum[lane] = broadcast_like<DirectLanes::Wide>(0.0);
+      continue;
+    }
+    const auto smaller = min(state.largest[lane], exponentials);
+    state.most[lane] = max(logits, state.most[lane]);
+    state.largest[lane] = max(exponentials, state.largest[lane]);
+    if (row / lanes % 2 == 0) {
+      first[lane] = smaller;
+    } else {
+      state.sum[lane] = state.sum[lane] + widen(first[lane] + smaller);
+    }
+  }
+  // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
+  const bool are_last = n / lanes % 2 == 0;
+  const std::size_t begin = are_last ? 0 : n % lanes, end = are_last ? n % lanes : lanes;
+  for (std::size_t lane = begin; lane < end; ++lane) state.sum[lane] = state.sum[lane] + widen(first[lane]);
+  return direct_results(state, used, count, max_out, mass_out);
 }
 
 /// What makes multiples of softmax(z) of exponentials in some rows.

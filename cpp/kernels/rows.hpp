@@ -297,14 +297,52 @@ KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates
 template <class Op, class T>
 constexpr bool has_direct_way = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1 && sizeof(T) == 4;
 
-/// False where the logits are too extreme for it.
-template <class Keep>
-KULLBACK_INLINE bool read_row_directly(const float* z, std::size_t n, RowStates& states, std::size_t row, Keep keep) {
-  const DirectMass mass = direct_mass(z, n, keep);
-  states.max[0][row] = mass.max;
-  states.hi[0][row] = mass.mass;
-  states.lo[0][row] = 0;
-  return mass.fits;
+/// The lanes of a row, and its exponentials where they are to be kept.
+KULLBACK_INLINE DirectRow direct_row(const float* z, std::size_t n, float* exponentials) {
+  if (exponentials == nullptr) {
+    return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
+  }
+  return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+    if (count == Pack<float>::size) {
+      store(exponentials + i, y);
+    } else {
+      partial_store(exponentials + i, count, y);
+    }
+  });
+}
+
+/// Rows whose logits are too extreme are left to read_row.
+template <class Op>
+KULLBACK_INLINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states) {
+  // Of many rows, the lanes are added up together.
+  constexpr std::size_t some = DirectRows::lanes, few = 6;
+  const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
+    const auto r = static_cast<std::ptrdiff_t>(row);
+    float* const exponentials = batch.exponentials;
+    return direct_row(batch.in[0] + r * batch.row_stride[0], batch.n,
+                      exponentials == nullptr ? nullptr : exponentials + r * batch.exponentials_stride);
+  };
+  for (std::size_t first = 0; first < batch.rows; first += some) {
+    const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
+    std::uint64_t fitting = 0;
+    if (count <= few) {
+      for (std::size_t row = 0; row < count; ++row) {
+        DirectRow lanes = row_of(first + row);
+        const bool fits = lanes.result(states.max[0][first + row], states.hi[0][first + row]);
+        fitting |= std::uint64_t{fits} << row;
+      }
+    } else {
+      DirectRows rows;
+      for (std::size_t row = 0; row < count; ++row) rows.put(row, row_of(first + row));
+      fitting = rows.results(count, states.max[0] + first, states.hi[0] + first);
+    }
+    store_wide(states.lo[0] + first, broadcast<double, 2 * pack_bytes>(0.0), count);
+    for (std::size_t row = 0; row < count; ++row) {
+      if ((fitting >> row & 1) != 0) continue;
+      const float* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0]};
+      read_row<Op>(in, batch.n, batch.normalizers, setting, states, first + row);
+    }
+  }
 }
 
 template <class Op, class T>
@@ -312,26 +350,11 @@ constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
 template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
+  if constexpr (has_direct_way<Op, T>) return read_rows_directly<Op>(batch, setting, states);
   const T* in[max_inputs];
   for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = false;
-    if constexpr (has_direct_way<Op, T>) {
-      if (batch.exponentials == nullptr) {
-        const auto forget = [](std::size_t, std::size_t, auto) KULLBACK_INLINE_LAMBDA {};
-        done = read_row_directly(in[0], batch.n, states, row, forget);
-      } else {
-        T* const to = batch.exponentials + static_cast<std::ptrdiff_t>(row) * batch.exponentials_stride;
-        const auto keep = [=](std::size_t i, std::size_t count, auto y) KULLBACK_INLINE_LAMBDA {
-          if (count == Pack<T>::size) {
-            store(to + i, y);
-          } else {
-            partial_store(to + i, count, y);
-          }
-        };
-        done = read_row_directly(in[0], batch.n, states, row, keep);
-      }
-    }
     if constexpr (has_narrow_way<Op, T>) {
       done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
       states.lo[0][row] = 0;
@@ -455,7 +478,7 @@ KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, cons
     if (to != nullptr) store(to + row * tile_rows, y);
   };
   const std::uint64_t fitting =
-      every & direct_masses(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);
+      every & direct_columns(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);
   if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
   keep_fitting(most, fitting, every, states.max[0] + first, count);
   keep_fitting(mass, fitting, every, states.hi[0] + first, count);
