@@ -372,6 +372,7 @@ class RowJob {
     batch.n = n_;
     batch.normalizers = normalizers;
     batch.exponentials = kept.columns;
+    prefetch_next(tile);
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, i);
       transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, to, tile_rows);
@@ -379,6 +380,17 @@ class RowJob {
       batch.step[i] = tile_rows;
     }
     kernel.columns(batch, setting, states);
+  }
+
+  /// Asks for the rows after a tile's: they are few bytes at a time, between which too much is done for the hardware to
+  /// look ahead.
+  void prefetch_next(const Tile& tile) const {
+    constexpr std::ptrdiff_t line = 64;
+    for (int i = 0; i < inputs_.count(); ++i) {
+      const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[i];
+      const char* const next = reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])) + bytes;
+      for (std::ptrdiff_t b = 0; b < bytes; b += line) __builtin_prefetch(next + b);
+    }
   }
 
   T* columns(int thread, int i) const {
@@ -635,6 +647,8 @@ class RowOutput {
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
                               const RowFactors* factors, T* exponentials) const {
     const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
+    const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[output_];
+    for (std::ptrdiff_t b = 0; b < bytes; b += 64) __builtin_prefetch(row(tile, 0) + bytes + b, 1);
     const std::uint64_t done = every & map(known, factors, tile.rows, n, exponentials);
     columns_to_rows_(exponentials, done, n, rows(tile), row_stride(tile));
     return done;
