@@ -77,14 +77,14 @@ void gather(T* to, std::ptrdiff_t to_row, const char* from, std::ptrdiff_t row_s
 }
 
 template <class From, bool Swapped>
-constexpr Source float64_source{nullptr, gather<double, From, Swapped>, nullptr, false};
+constexpr Source float64_source{nullptr, gather<double, From, Swapped>, nullptr, false, false};
 
 template <bool Swapped>
-constexpr Source float32_source{gather<float, float, Swapped>, gather<double, float, Swapped>, nullptr, false};
+constexpr Source float32_source{gather<float, float, Swapped>, gather<double, float, Swapped>, nullptr, false, false};
 
 template <class From, bool Swapped>
 constexpr Source integer_source{nullptr, gather<double, From, Swapped>, gather<std::int64_t, From, Swapped>,
-                                std::is_unsigned_v<From>};
+                                std::is_unsigned_v<From>, std::is_same_v<From, std::int64_t> && !Swapped};
 
 /// How to read that dtype; nullptr for one that is refused.
 template <bool Swapped>
@@ -245,7 +245,7 @@ Operand::Operand(const char* name, py::handle object, bool scalars_are_weak) : n
 }
 
 void Operand::refer_to(double number) {
-  static constexpr Source scalar{gather<float, float, false>, gather<double, double, false>, nullptr, false};
+  static constexpr Source scalar{gather<float, float, false>, gather<double, double, false>, nullptr, false, false};
   scalar64_ = number;
   scalar32_ = static_cast<float>(number);
   source_ = &scalar;

@@ -33,6 +33,7 @@ struct Source {
   Gather<double> to_float64;
   Gather<std::int64_t> to_int64;  ///< integers only; the largest unsigned ones come out negative
   bool is_unsigned;
+  bool is_int64;  ///< in the machine's order of bytes
 };
 
 template <class T>

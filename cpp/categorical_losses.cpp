@@ -17,25 +17,47 @@ namespace {
 /// Adds rows up, row i in lane i mod 8, as elements are added up in a row.
 class Accumulator {
  public:
-  void add_value(std::size_t row, Partial value, bool magnified) {
-    Totals& lane = lanes_[row % lanes];
-    add(magnified ? lane.magnified : lane.value, value);
-  }
-  void add_weight(std::size_t row, Partial weight) { add(lanes_[row % lanes].weight, weight); }
-  /// The same of a weight of 1.
-  void count_row() { rows_ += 1; }
+  static constexpr std::size_t lanes = 8;
+
+  void add_value(std::size_t row, Partial value, bool magnified) { (magnified ? magnified_ : value_).add(row, value); }
+  /// The values of as many rows as there are lanes, the first one's number a multiple of that.
+  void add_values(const double* hi, const double* lo) { value_.add(hi, lo); }
+  void add_weight(std::size_t row, Partial weight) { weight_.add(row, weight); }
+  /// The same of weights of 1.
+  void count_rows(std::size_t rows) { rows_ += static_cast<double>(rows); }
 
   Totals fold() {
-    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-      for (std::size_t lane = 0; lane < half; ++lane) lanes_[lane].merge(lanes_[lane + half]);
-    }
-    add(lanes_[0].weight, {rows_, 0});
-    return lanes_[0];
+    Totals all{value_.fold(), magnified_.fold(), weight_.fold()};
+    add(all.weight, {rows_, 0});
+    return all;
   }
 
  private:
-  static constexpr std::size_t lanes = 8;
-  Totals lanes_[lanes];
+  struct Lanes {
+    double hi[lanes] = {}, lo[lanes] = {};
+
+    void add(std::size_t row, Partial term) {
+      Partial sum{hi[row % lanes], lo[row % lanes]};
+      kullback::add(sum, term);
+      hi[row % lanes] = sum.hi;
+      lo[row % lanes] = sum.lo;
+    }
+    void add(const double* term_hi, const double* term_lo) {
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        const Partial next = two_sum(hi[lane], term_hi[lane]);
+        hi[lane] = next.hi;
+        lo[lane] += next.lo + term_lo[lane];
+      }
+    }
+    Partial fold() {
+      for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+        for (std::size_t lane = 0; lane < half; ++lane) add(lane, {hi[lane + half], lo[lane + half]});
+      }
+      return {hi[0], lo[0]};
+    }
+  };
+
+  Lanes value_, magnified_, weight_;
   double rows_ = 0;
 };
 
@@ -191,10 +213,14 @@ class CategoricalJob {
     if (call_.labels == nullptr) return;
     const Labels& labels = *call_.labels;
     labels.read(found.label, tile.at[Dims::labels], tile.step[Dims::labels], tile.rows);
+    std::fill_n(found.weight, tile.rows, 1.0);
+    if (call_.weight == nullptr && !labels.ignores() && labels.all_in_range(found.label, tile.rows)) {
+      found.in_range = ~std::uint64_t{0} >> (64 - tile.rows);
+      return;
+    }
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const std::int64_t label = found.label[r];
       found.prediction[r] = std::nan("");
-      found.weight[r] = 1;
       if (labels.ignored(label)) {
         found.ignored |= std::uint64_t{1} << r;
       } else if (!labels.in_range(label)) {
@@ -302,7 +328,14 @@ class CategoricalJob {
 
   void accumulate(const Tile& rows, std::size_t first, std::size_t skipped, const TileLabels& found,
                   const RowStates& states, const Setting& setting, std::uint64_t skip, Accumulator& sum) {
-    for (std::size_t r = 0; r < rows.rows; ++r) {
+    std::size_t done = 0;
+    if (skip == 0 && found.ignored == 0 && !weighs() && (first + skipped) % Accumulator::lanes == 0 &&
+        setting.one == 1 && setting.mass_unit == 1) {
+      done = rows.rows / Accumulator::lanes * Accumulator::lanes;
+      for (std::size_t r = 0; r < done; r += Accumulator::lanes) sum.add_values(states.hi[0] + r, states.lo[0] + r);
+      if (call_.reduction == Reduction::mean) sum.count_rows(done);
+    }
+    for (std::size_t r = done; r < rows.rows; ++r) {
       if ((found.ignored >> skipped >> r & 1) != 0) continue;
       const std::size_t row = first + skipped + r;
       const bool magnified = setting.one != 1;
@@ -311,7 +344,7 @@ class CategoricalJob {
       if (magnified || setting.mass_unit != 1) continue;
       if (call_.reduction != Reduction::mean) continue;
       if (!weighs()) {
-        sum.count_row();
+        sum.count_rows(1);
         continue;
       }
       constexpr int mass = LossSum::labelled_mass;

@@ -43,6 +43,7 @@ class Labels {
       : data_(operand.data(DType::float64)),
         gather_(operand.source().to_int64),
         is_unsigned_(operand.source().is_unsigned),
+        is_int64_(operand.source().is_int64),
         classes_(classes) {}
 
   /// Rows with that label are to be ignored. Throws TypeError for what is no int.
@@ -65,7 +66,14 @@ class Labels {
   }
 
   void read(std::int64_t* to, std::ptrdiff_t offset, std::ptrdiff_t step, std::size_t count) const {
-    gather_(to, 0, data_ + offset, 0, step, 1, count);
+    if (is_int64_ && step == static_cast<std::ptrdiff_t>(sizeof(std::int64_t))) {
+      std::memcpy(to, data_ + offset, count * sizeof(std::int64_t));
+    } else {
+      gather_(to, 0, data_ + offset, 0, step, 1, count);
+    }
+  }
+  bool all_in_range(const std::int64_t* label, std::size_t count) const {
+    return std::all_of(label, label + count, [this](std::int64_t x) { return in_range(x); });
   }
   bool ignores() const { return ignores_; }
   bool ignored(std::int64_t label) const { return ignores_ && label == ignored_; }
@@ -109,7 +117,7 @@ class Labels {
  private:
   const char* data_;
   Gather<std::int64_t> gather_;
-  bool is_unsigned_;
+  bool is_unsigned_, is_int64_;
   std::size_t classes_;
   bool ignores_ = false;
   std::int64_t ignored_ = 0;

@@ -73,12 +73,12 @@ constexpr bool prefers_columns =
     Op::reads == Reads::maxima || (Op::reads == Reads::plain && (sizeof(T) == sizeof(double) || is_narrow<Op>));
 
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>,         merge<Op>,            finish<Op>,
+constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>,         merge<Op>,            finish<Op, T>,
                                      nullptr,     prefers_columns<Op, T>, has_direct_way<Op, T>};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
-constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op>, nullptr, false, false};
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op, T>, nullptr, false, false};
 
 /// The kernel that reads the rows before Op does.
 template <class Op, class T>
@@ -104,7 +104,7 @@ template <class Op, class T>
 constexpr RowKernel<T> kernel_of = {rows<Op, T>,
                                     columns_of<Op, T>(),
                                     merge<Op>,
-                                    finish<Op>,
+                                    finish<Op, T>,
                                     normalizer_of<Op, T>(),
                                     prefers_columns<Op, T>,
                                     has_direct_way<Op, T>};
@@ -184,8 +184,8 @@ constexpr Kernels<T> kernels_of = {
    map_of<operation::OfLabels, T>(),       map_of<operation::Hessian, T>()},
 #define KULLBACK_CATEGORICAL(name, operation, input)                                                          \
   {row_kernel<operation::Indexed, T>, row_kernel<operation::Labelled, T>, rows_alone<operation::Weighted, T>, \
-   loss<operation>, categorical_gradient<operation, T>},
-#define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation>},
+   loss<operation, T>, categorical_gradient<operation, T>},
+#define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation, T>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
     rows_alone<Total, T>,

@@ -44,7 +44,8 @@ struct DirectLanes {
 };
 
 /// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if not,
-/// they mean nothing.
+/// they mean nothing. Lanes that hold at most one element have `no_sums`.
+template <bool no_sums>
 KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count, double* max_out,
                                              double* mass_out) {
   constexpr std::size_t lanes = DirectLanes::lanes;
@@ -59,8 +60,8 @@ KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t use
     left_out = select(state.largest[lane] == largest, static_cast<float>(lane), left_out);
   }
   for (std::size_t lane = 0; lane < used; ++lane) {
-    state.sum[lane] =
-        state.sum[lane] + widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
+    const auto rest = widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
+    state.sum[lane] = no_sums ? rest : state.sum[lane] + rest;
   }
   // Lanes that hold nothing would add 0.
   for (std::size_t half = lanes / 2; half > 0; half /= 2) {
@@ -174,7 +175,7 @@ struct DirectRows {
       transpose_block<half / 2>(high);
       for (std::size_t lane = 0; lane < half; ++lane) state.sum[first + lane] = join(low[lane], high[lane]);
     }
-    return direct_results(state, lanes, count, max_out, mass_out);
+    return direct_results<false>(state, lanes, count, max_out, mass_out);
   }
 
  private:
@@ -190,21 +191,28 @@ KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step
                                              double* max_out, double* mass_out, Keep keep) {
   constexpr std::size_t lanes = DirectLanes::lanes;
   DirectLanes state;
-  Pack<float> first[lanes];
+  const auto load_row = [=](std::size_t row) KULLBACK_INLINE_LAMBDA {
+    const float* const from = z + static_cast<std::ptrdiff_t>(row) * step;
+    return count >= lanes ? load(from) : partial_load(from, count, -Constants<float>::infinity);
+  };
   const std::size_t used = n < lanes ? n : lanes;
-  for (std::size_t row = 0; row < n; ++row, z += step) {
+  for (std::size_t row = 0; row < used; ++row) {
+    state.most[row] = load_row(row);
+    state.largest[row] = direct_exp(state.most[row]);
+    keep(row, state.largest[row]);
+  }
+  if (n <= lanes) return direct_results<true>(state, used, count, max_out, mass_out);
+  Pack<float> first[lanes];
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    // NaN stays.
+    first[lane] = min(broadcast(0.0F), state.largest[lane]);
+    state.sum[lane] = broadcast_like<DirectLanes::Wide>(0.0);
+  }
+  for (std::size_t row = lanes; row < n; ++row) {
     const std::size_t lane = row % lanes;
-    const auto logits = count >= lanes ? load(z) : partial_load(z, count, -Constants<float>::infinity);
+    const auto logits = load_row(row);
     const auto exponentials = direct_exp(logits);
     keep(row, exponentials);
-    if (row < lanes) {
-      state.most[lane] = logits;
-      state.largest[lane] = exponentials;
-      // NaN stays.
-      first[lane] = min(broadcast(0.0F), exponentials);
-      state.sum[lane] = broadcast_like<DirectLanes::Wide>(0.0);
-      continue;
-    }
     const auto smaller = min(state.largest[lane], exponentials);
     state.most[lane] = max(logits, state.most[lane]);
     state.largest[lane] = max(exponentials, state.largest[lane]);
@@ -218,7 +226,7 @@ KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step
   const bool are_last = n / lanes % 2 == 0;
   const std::size_t begin = are_last ? 0 : n % lanes, end = are_last ? n % lanes : lanes;
   for (std::size_t lane = begin; lane < end; ++lane) state.sum[lane] = state.sum[lane] + widen(first[lane]);
-  return direct_results(state, used, count, max_out, mass_out);
+  return direct_results<false>(state, used, count, max_out, mass_out);
 }
 
 /// What makes multiples of softmax(z) of exponentials in some rows.

@@ -64,10 +64,15 @@ KULLBACK_OUT_OF_LINE Pair<Pack<double>> log_sum(const RowStates& states, RowLane
   constexpr double infinity = Constants<double>::infinity, nan = Constants<double>::nan;
   const auto most = lanes.load(states.max[k]);
   const auto mass = lanes.load(states, k);
-  const auto natural = times(mass, 1 / one);
-  auto y = times(log1p_of_pair(normalized(natural)), one);
-  // Magnified sums may be too small for their logarithm's calculation, but not for its first term.
-  if (one != 1) y = select(natural.hi < 0x1p-110, mass, y);
+  Pair<Pack<double>> y;
+  if (lanes.spare) {
+    y = {log1p_of_pair(Pair<Pack<double>, Nothing>{mass.hi, {}}).hi, broadcast<double>(0.0)};
+  } else {
+    const auto natural = times(mass, 1 / one);
+    y = times(log1p_of_pair(normalized(natural)), one);
+    // Magnified sums may be too small for their logarithm's calculation, but not for its first term.
+    if (one != 1) y = select(natural.hi < 0x1p-110, mass, y);
+  }
   y.hi = select(most == -infinity, select(mass.hi == -1, 0, nan), y.hi);
   y.lo = zero_where(mass.hi == -1, y.lo);
   y.hi = select(most == infinity, select(mass.hi == 0, mass.hi, nan), y.hi);

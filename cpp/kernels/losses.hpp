@@ -433,10 +433,11 @@ struct CategoricalCrossEntropy {
   using Hessian = NoGradient;
 
   /// The gradient of rows at their class, of target mass t.
-  KULLBACK_INLINE static Element<Pack<double>, Pack<double>> at_label(const RowStates&, RowLanes, Pack<double> q,
-                                                                      Pair<Pack<double>> /*mass*/,
-                                                                      Pair<Pack<double>> target, double /*one*/) {
-    return negated_ratio<Working>(target, q, q >= 0);
+  template <class Low>
+  KULLBACK_INLINE static Element<Pack<double>, Low> at_label(const RowStates&, RowLanes, Pack<double> q,
+                                                             Pair<Pack<double>, Low> /*mass*/,
+                                                             Pair<Pack<double>, Low> target, double /*one*/) {
+    return negated_ratio<DigitsOf<Low>>(target, q, q >= 0);
   }
 
   using Indexed = CheckedProbabilities;
@@ -444,8 +445,9 @@ struct CategoricalCrossEntropy {
   using Weighted = WeightedProbabilities;
 
   /// The information of a row's class, counted as the sums count it.
-  KULLBACK_INLINE static Pair<Pack<double>> information(const RowStates&, RowLanes, Pack<double> q) {
-    auto y = information_of<Working>(q);
+  template <class Digits>
+  KULLBACK_INLINE static PairOf<Digits, Pack<double>> information(const RowStates&, RowLanes, Pack<double> q) {
+    auto y = information_of<Digits>(q);
     y.hi = select(q >= 0, y.hi, Constants<double>::nan);
     return y;
   }
@@ -518,11 +520,13 @@ struct CategoricalCrossEntropyFromLogits {
   static constexpr bool gradient_of_states = true;
   using IndexedGradient = LogSumExpGradient;
 
-  KULLBACK_INLINE static Element<Pack<double>, Pack<double>> at_label(const RowStates& states, RowLanes lanes,
-                                                                      Pack<double> z, Pair<Pack<double>> mass,
-                                                                      Pair<Pack<double>> target, double one) {
-    const auto base = lanes.load(states, LossSum::base_kept);
-    const auto gap = sum_of(information(states, lanes, z), times(base, 1 / one));
+  template <class Low>
+  KULLBACK_INLINE static Element<Pack<double>, Low> at_label(const RowStates& states, RowLanes lanes, Pack<double> z,
+                                                             Pair<Pack<double>, Low> mass,
+                                                             Pair<Pack<double>, Low> target, double one) {
+    using Digits = DigitsOf<Low>;
+    const auto base = lanes.load<Digits>(states, LossSum::base_kept);
+    const auto gap = sum_of(information<Digits>(states, lanes, z), times(base, 1 / one));
     const auto p = exp_of_gap(-gap, one);
     auto rest = one_less_exponential(gap, p, one);
     // A magnified sum may be too small in natural units.
@@ -534,40 +538,44 @@ struct CategoricalCrossEntropyFromLogits {
   using Labelled = LabelledLogits;
   using Weighted = WeightedLogits;
 
-  KULLBACK_INLINE static Pair<Pack<double>> information(const RowStates& states, RowLanes lanes, Pack<double> z) {
+  template <class Digits>
+  KULLBACK_INLINE static PairOf<Digits, Pack<double>> information(const RowStates& states, RowLanes lanes,
+                                                                  Pack<double> z) {
     const auto most = lanes.load(states.max[0]);
-    return zero_where(z == most, two_sum(most, -z));
+    return zero_where(z == most, two_sum<Digits>(most, -z));
   }
 };
 
 /// The loss of finished states, in units of one, and in `labelled` what it is before samples are weighted.
-template <class Op>
+template <class Op, class T>
 void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Setting& setting) {
   const double one = setting.one, unit = setting.mass_unit;
   const bool same_units = unit == one;
+  using Digits = typename Sum<T>::Digits;
+  using Lanes = Pack<double>;
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
-    const auto rest = lanes.load(states, LossSum::base);
+    const auto rest = lanes.load<Digits>(states, LossSum::base);
     const auto total = [&](int k) KULLBACK_INLINE_LAMBDA {
       // Of equal units the product would have one too many.
       const double root = same_units ? root_of(one) : 1;
-      const auto mass = lanes.load(states, k + 1);
+      const auto mass = lanes.load<Digits>(states, k + 1);
       const auto of_base = product(times(mass, 1 / root), times(rest, 1 / root));
-      const auto information = times(lanes.load(states, k), same_units ? 1 : one);
+      const auto information = times(lanes.load<Digits>(states, k), same_units ? 1 : one);
       return sum_of(information, zero_where(rest.hi == 0, of_base));
     };
-    Pair<Pack<double>> y;
+    PairOf<Digits, Lanes> y;
     if (terms.at_label != nullptr) {
       const auto weight = terms.label_weight == nullptr ? broadcast<double>(1.0) : lanes.load(terms.label_weight);
-      const auto mass = exactly<Working>(same_units ? weight : weight * unit);
-      const auto information = times(Op::information(states, lanes, lanes.load(terms.at_label)), one);
+      const auto mass = exactly<Digits>(same_units ? weight : weight * unit);
+      const auto information = times(Op::template information<Digits>(states, lanes, lanes.load(terms.at_label)), one);
       y = sum_of(product(zero_where(weight == 0, information), mass), product(rest, mass));
     } else {
       y = total(LossSum::labelled);
     }
     if (terms.smooth) {
-      const auto kept = setting.keep.hi == 0 ? exactly<Working>(broadcast<double>(0.0)) : y;
-      y = sum_of(product(kept, exactly<Working, Pack<double>>(setting.keep)),
-                 product(total(LossSum::spread_out), exactly<Working, Pack<double>>(setting.spread)));
+      const auto kept = setting.keep.hi == 0 ? exactly<Digits>(broadcast<double>(0.0)) : y;
+      y = sum_of(product(kept, exactly<Digits, Lanes>(setting.keep)),
+                 product(total(LossSum::spread_out), exactly<Digits, Lanes>(setting.spread)));
     }
     if (!same_units) y = times(y, 1 / unit);
     lanes.store(states.hi[LossSum::labelled], y.hi);
@@ -575,7 +583,7 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
     if (terms.sample_weight != nullptr) {
       const auto weight = lanes.load(terms.sample_weight);
       const auto infinite = abs(y.hi) == Constants<double>::infinity;
-      y = product(zero_where((weight == 0) & infinite, y), exactly<Working>(weight));
+      y = product(zero_where((weight == 0) & infinite, y), exactly<Digits>(weight));
     }
     lanes.store(states, 0, y);
   });
@@ -584,10 +592,18 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
 /// The gradient of each row at its class.
 template <class Op, class T>
 void at_label(const RowStates& states, std::size_t rows, const LabelTerms& terms, const Setting& setting, T* out) {
+  using Digits = typename Sum<T>::Digits;
+  using Lanes = Pack<double>;
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
     const auto z = lanes.load(terms.prediction);
-    const Pair<Pack<double>> mass{lanes.load(terms.mass[0]), lanes.load(terms.mass[1])};
-    const Pair<Pack<double>> target{lanes.load(terms.target[0]), lanes.load(terms.target[1])};
+    const auto pair = [&](const double* hi, const double* lo) KULLBACK_INLINE_LAMBDA {
+      if constexpr (same<Digits, Spare>) {
+        return Pair<Lanes, Nothing>{lanes.load(hi), {}};
+      } else {
+        return Pair<Lanes>{lanes.load(hi), lanes.load(lo)};
+      }
+    };
+    const auto mass = pair(terms.mass[0], terms.mass[1]), target = pair(terms.target[0], terms.target[1]);
     const auto element = Op::at_label(states, lanes, z, mass, target, setting.one);
     const Factor<Pack<double>, Mask<double>> factor(lanes.load(terms.factors->hi), lanes.load(terms.factors->lo));
     store_wide(out + lanes.first, factor.times(element), lanes.count);

@@ -525,23 +525,33 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
 /// Eight rows' worth of a state, or fewer.
 struct RowLanes {
   std::size_t first, count;
+  bool spare;  ///< whether states are no better than float32's direct way makes them, and a calculation need not be
 
   KULLBACK_INLINE Pack<double> load(const double* from, double fill = 0) const {
     return load_wide(from + first, count, fill);
   }
-  KULLBACK_INLINE Pair<Pack<double>> load(const RowStates& states, int k) const {
-    return {load(states.hi[k]), load(states.lo[k])};
+  template <class Digits = Working>
+  KULLBACK_INLINE PairOf<Digits, Pack<double>> load(const RowStates& states, int k) const {
+    if constexpr (same<Digits, Spare>) {
+      return {load(states.hi[k]), {}};
+    } else {
+      return {load(states.hi[k]), load(states.lo[k])};
+    }
   }
   KULLBACK_INLINE void store(double* to, Pack<double> x) const { store_wide(to + first, x, count); }
   KULLBACK_INLINE void store(RowStates& states, int k, Pair<Pack<double>> x) const {
     store(states.hi[k], x.hi);
     store(states.lo[k], x.lo);
   }
+  KULLBACK_INLINE void store(RowStates& states, int k, Pair<Pack<double>, Nothing> x) const {
+    store(states.hi[k], x.hi);
+    store(states.lo[k], broadcast<double>(0.0));
+  }
 };
 
-template <class F>
+template <bool spare = false, class F>
 KULLBACK_INLINE void for_rows(std::size_t rows, F f) {
-  for (std::size_t first = 0; first < rows; first += Pack<double>::size) f(RowLanes{first, rows - first});
+  for (std::size_t first = 0; first < rows; first += Pack<double>::size) f(RowLanes{first, rows - first, spare});
 }
 
 template <class Op>
@@ -549,9 +559,9 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::merge(total, next, lanes, setting.one); });
 }
 
-template <class Op>
+template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
+  for_rows<has_direct_way<Op, T>>(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 
 /// Adds sum k of the next block.
