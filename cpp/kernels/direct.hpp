@@ -19,19 +19,25 @@ constexpr double direct_least_max = -20, direct_largest_max = 43;
 /// Of a smaller mass, what logits below direct_lowest count too much could be a part that matters.
 constexpr double direct_least_mass = 0x1p-122;
 
-/// exp(x) 2^64 of x <= 43; that of -131 below.
-template <int B>
-KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x) {
+/// exp(x) 2^Shift, if it is a normal number.
+template <int Shift, int B>
+KULLBACK_INLINE Simd<float, B> normal_exp(Simd<float, B> x) {
   using C = Constants<float>;
   // Rounds to an integer, which stands in the lowest bits then, as the exponent field of the scale.
-  constexpr float shift = 0x1.8p23F + direct_shift + Real<float>::exponent_bias;
-  x = max(broadcast<float, B>(direct_lowest), x);
+  constexpr float shift = 0x1.8p23F + Shift + Real<float>::exponent_bias;
   const auto shifted = fma(x, C::log2_e, broadcast<float, B>(shift));
   const auto k = shifted - shift;
   const auto r = fma(k, -C::ln2_lo, fma(k, -C::ln2_hi, x));
   const auto scale = from_bits<float>(shift_left<Real<float>::mantissa_bits>(to_bits(shifted)));
-  const auto rest = fma(r * r, polynomial(Polynomials<float>::short_exp_tail, r), r);
+  const auto square = r * r;
+  const auto rest = fma(square, short_polynomial(Polynomials<float>::short_exp_tail, r, square), r);
   return fma(scale, rest, scale);
+}
+
+/// exp(x) 2^64 of x <= 43; that of -131 below.
+template <int B>
+KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x) {
+  return normal_exp<direct_shift>(max(broadcast<float, B>(direct_lowest), x));
 }
 
 /// What is known of lanes 0 to 15, in each of 16 rows or columns: lane by lane, a row or column in each place.
@@ -156,7 +162,8 @@ struct DirectRows {
 
   /// See direct_results.
   KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
-    for (std::size_t row = count; row < lanes; ++row) {
+    for (std::size_t row = 0; row < lanes; ++row) {
+      if (row < count) continue;
       store(most[row], broadcast(0.0F));
       store(largest[row], broadcast(0.0F));
       store(sum[row], broadcast_like<DirectLanes::Wide>(0.0));

@@ -28,6 +28,16 @@ struct Informations {
 struct OfProbability {
   static constexpr bool logits = false;
 
+  /// The loss in float32 lanes: see narrow.hpp.
+  KULLBACK_INLINE static Pack<float> narrow_loss(Mask<float>& valid, Pack<float> y, Pack<float> q) {
+    valid = valid & (q > 0x1p-100F) & (q < 1);
+    const auto log_of_false = narrow_log1p(-q);
+    const auto opposite = 1 - y;
+    const auto term = opposite * log_of_false;
+    const auto error = fma((1 - opposite) - y, log_of_false, fma(opposite, log_of_false, -term));
+    return -(fma(y, narrow_log(q), term) + error);
+  }
+
   template <class Digits, class V>
   KULLBACK_INLINE static Informations<Digits, V> of(V q, double root) {
     constexpr double infinity = Constants<double>::infinity;
@@ -64,6 +74,22 @@ struct OfProbability {
 
 struct OfLogit {
   static constexpr bool logits = true;
+  static constexpr float narrow_limit = 80;  ///< of logits whose exponentials are normal
+
+  KULLBACK_INLINE static Pack<float> narrow_loss(Mask<float>& valid, Pack<float> y, Pack<float> z) {
+    const auto size = abs(z);
+    valid = valid & (size < narrow_limit);
+    return fma(select(z > 0, 1 - y, y), size, narrow_log1p(normal_exp<0>(-size)));
+  }
+
+  KULLBACK_INLINE static Pack<float> narrow_derivative(Mask<float>& valid, Pack<float> y, Pack<float> z) {
+    const auto size = abs(z);
+    valid = valid & (size < narrow_limit);
+    const auto exponential = normal_exp<0>(-size);
+    const auto larger = 1 / (1 + exponential), smaller = exponential * larger;
+    const auto positive = z > 0;
+    return fma(1 - y, select(positive, larger, smaller), -(y * select(positive, smaller, larger)));
+  }
 
   template <class Digits, class V>
   KULLBACK_INLINE static Informations<Digits, V> of(V z, double root) {
@@ -110,7 +136,14 @@ struct BinaryLossGradient {
     loss.hi = select((y >= 0) & (rest.hi >= 0) & Prediction::valid(q), loss.hi, Constants<double>::nan);
     return loss;
   }
+
+  KULLBACK_INLINE static Pack<float> narrow(Mask<float>& valid, Pack<float> factor, Pack<float> y, Pack<float> q) {
+    valid = valid & (y >= 0) & (1 - y >= 0);
+    return Prediction::narrow_derivative(valid, y, q) * factor;
+  }
 };
+template <>
+constexpr bool is_narrow<BinaryLossGradient<OfLogit>> = true;
 
 template <class Prediction>
 struct BinaryLoss {
@@ -128,7 +161,14 @@ struct BinaryLoss {
     loss.hi = select((y >= 0) & (rest.hi >= 0) & information.valid, loss.hi, Constants<double>::nan);
     return loss;
   }
+
+  KULLBACK_INLINE static Pack<float> narrow(Mask<float>& valid, Pack<float> y, Pack<float> q) {
+    valid = valid & (y >= 0) & (1 - y >= 0);
+    return Prediction::narrow_loss(valid, y, q);
+  }
 };
+template <class Prediction>
+constexpr bool is_narrow<BinaryLoss<Prediction>> = true;
 
 /// What weights and smoothing make of the masses of an outcome and of its opposite.
 template <class Digits, class V>

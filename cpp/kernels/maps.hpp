@@ -23,18 +23,62 @@ KULLBACK_INLINE Simd<double, B> mend_drowned(const Setting& setting, Partial sca
           mend_drowned<Op>(setting, scale, y.upper, inputs.upper...)};
 }
 
-/// The value of each element, in units of `scale`.
+/// The value of elements, in units of `scale`.
+template <class Op, class T, class... V>
+KULLBACK_INLINE auto value_of(const Setting& setting, Partial scale, V... inputs) {
+  using Digits = typename Sum<T>::Digits;
+  auto y = scaled(Op::template of<Digits>(setting, 1.0, inputs...), scale);
+  if constexpr (same<Digits, Working>) {
+    if (!all(abs(y) >= 0x1p-900)) y = mend_drowned<Op>(setting, scale, y, inputs...);
+  }
+  return y + 0;
+}
+
+/// The values of a pack of elements or fewer, for those lanes that are not for float32.
+template <class Op>
+KULLBACK_OUT_OF_LINE Pack<float> map_some_widely(const MapBatch<float>& batch, const Setting& setting, std::size_t i,
+                                                 std::size_t count) {
+  constexpr int width = 2 * pack_bytes;
+  float results[Pack<float>::size];
+  with_inputs<Op::inputs>(
+      [&](int k) KULLBACK_INLINE_LAMBDA { return load_wide<width>(batch.in[k] + i, count, 1.0F); },
+      [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
+        store_wide(results, value_of<Op, float>(setting, batch.scale, inputs...));
+      });
+  return load(results);
+}
+
+template <class Op>
+KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& setting, NarrowScale scale) {
+  constexpr std::size_t lanes = Pack<float>::size;
+  const auto results = [&](std::size_t i, std::size_t count, auto load) KULLBACK_INLINE_LAMBDA {
+    auto valid = broadcast(0.0F) == 0;
+    const auto y = with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i); },
+                                           [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+    // Adding 0 makes -0 of it 0.
+    const auto scaled = scale.times(y) + 0;
+    return all(valid) ? scaled : select(valid, scaled, map_some_widely<Op>(batch, setting, i, count));
+  };
+  std::size_t i = 0;
+  const auto whole = [](const float* from) KULLBACK_INLINE_LAMBDA { return load(from); };
+  for (; i + lanes <= batch.n; i += lanes) store(batch.out + i, results(i, lanes, whole));
+  if (i < batch.n) {
+    const std::size_t count = batch.n - i;
+    const auto part = [=](const float* from) KULLBACK_INLINE_LAMBDA { return partial_load(from, count, 0.5F); };
+    partial_store(batch.out + i, count, results(i, count, part));
+  }
+}
+
 template <class Op, class T>
 void map(const MapBatch<T>& batch, const Setting& setting) {
-  using Digits = typename Sum<T>::Digits;
+  if constexpr (is_narrow<Op> && same<T, float>) {
+    const NarrowScale scale(batch.scale);
+    if (scale.fits) return map_narrowly<Op>(batch, setting, scale);
+  }
   map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
     with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
                             [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
-                              auto y = scaled(Op::template of<Digits>(setting, 1.0, inputs...), batch.scale);
-                              if constexpr (same<Digits, Working>) {
-                                if (!all(abs(y) >= 0x1p-900)) y = mend_drowned<Op>(setting, batch.scale, y, inputs...);
-                              }
-                              store(y + 0);
+                              store(value_of<Op, T>(setting, batch.scale, inputs...));
                             });
   });
 }
@@ -48,7 +92,16 @@ struct SumOf : PlainSum {
   KULLBACK_INLINE static void add(Sum& sum, V... inputs) {
     sum.add(Op::template of<typename Sum::Digits>(sum.setting, sum.one, inputs...));
   }
+
+  template <class V, class... Inputs>
+  KULLBACK_INLINE static auto narrow(V& valid, Inputs... inputs) {
+    return Op::narrow(valid, inputs...);
+  }
 };
+template <class Op>
+constexpr bool is_sum<SumOf<Op>> = true;
+template <class Op>
+constexpr bool is_narrow<SumOf<Op>> = is_narrow<Op>;
 
 /// A row's element as an operation on rows gives it, in units of 1 / back, a power of two.
 template <class V, class Low>

@@ -12,6 +12,9 @@
 
 template <class Op>
 constexpr bool is_narrow = false;
+/// Whether an operation on rows is the sum of an elementwise one.
+template <class Op>
+constexpr bool is_sum = false;
 
 struct NarrowCheck {
   static constexpr std::uint32_t margin = 2 * Field<float>::unit, limit = 0x7f800000U - 3 * Field<float>::unit;
@@ -133,4 +136,57 @@ KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, cons
   if (n == 0) sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
   store_wide(totals, sum[0], count);
   return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
+}
+
+// Elementwise operations ----------------------------------------------------------------------------------------------
+
+/// Of such an operation, narrow(valid, inputs...) gives results that are good where `valid` is left; the other lanes are
+/// for float64. What a lane gets depends on nothing but itself.
+
+/// What results are multiplied by, in two parts, so that they are rounded once.
+struct NarrowScale {
+  float hi, lo;
+  bool fits;
+
+  KULLBACK_INLINE explicit NarrowScale(Partial scale)
+      : hi(static_cast<float>(scale.hi)),
+        lo(static_cast<float>(scale.hi - double{hi})),
+        fits(__builtin_fabs(scale.hi) > 0x1p-60 && __builtin_fabs(scale.hi) < 0x1p60) {}
+
+  template <class V>
+  KULLBACK_INLINE V times(V x) const {
+    return fma(x, broadcast_like<V>(hi), x * lo);
+  }
+};
+
+/// Sums terms in float64 lanes; false where one of them is for float64.
+template <class Op>
+KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, double& total) {
+  constexpr std::size_t lanes = Pack<float>::size;
+  NarrowSum::Wide sum = broadcast_like<NarrowSum::Wide>(0.0);
+  auto valid = broadcast(0.0F) == 0;
+  const auto terms = [&](std::size_t i) KULLBACK_INLINE_LAMBDA {
+    return with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(in[k] + i); },
+                                   [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+  };
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const auto first = terms(i);
+    sum = sum + widen(first + terms(i + lanes));
+  }
+  if (i + lanes <= n) {
+    sum = sum + widen(terms(i));
+    i += lanes;
+  }
+  if (i < n) {
+    const auto rest =
+        with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + i, n - i, 0.5F); },
+                                [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+    sum = sum + widen(select(lane_numbers<float>() < static_cast<float>(n - i), rest, 0));
+  }
+  const auto by8 = lower(sum) + upper(sum);
+  const auto by4 = lower(by8) + upper(by8);
+  const auto by2 = lower(by4) + upper(by4);
+  total = by2.v[0] + by2.v[1];
+  return all(valid);
 }

@@ -220,17 +220,6 @@ struct KnownOfRow<Op, Reads::normalizers> {
 
 // Rows --------------------------------------------------------------------------------------------------------------
 
-/// Calls f with what `load` gives for each of Count inputs.
-template <int Count, class Load, class F>
-KULLBACK_INLINE auto with_inputs(Load load, F f) {
-  static_assert(1 <= Count && Count <= max_inputs && max_inputs == 5);
-  if constexpr (Count == 1) return f(load(0));
-  if constexpr (Count == 2) return f(load(0), load(1));
-  if constexpr (Count == 3) return f(load(0), load(1), load(2));
-  if constexpr (Count == 4) return f(load(0), load(1), load(2), load(3));
-  if constexpr (Count == 5) return f(load(0), load(1), load(2), load(3), load(4));
-}
-
 template <class Op, class Sum, class Known, class... V>
 KULLBACK_INLINE void add_to(Sum& sum, const Known& known, V... inputs) {
   if constexpr (Op::reads == Reads::plain) {
@@ -356,7 +345,11 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = false;
     if constexpr (has_narrow_way<Op, T>) {
-      done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
+      if constexpr (is_sum<Op>) {
+        done = add_narrow_terms<Op>(in, batch.n, states.hi[0][row]);
+      } else {
+        done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
+      }
       states.lo[0][row] = 0;
     }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
@@ -507,7 +500,7 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
       const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
       if constexpr (has_direct_way<Op, T>) {
         read_columns_directly<Op>(batch, setting, states, first, count);
-      } else {
+      } else if constexpr (!is_sum<Op>) {
         read_columns_narrowly<Op>(batch, setting, states, first, count);
       }
     }

@@ -147,3 +147,14 @@ struct Sum<double, Width, Count> : Validity<Width> {
     }
   }
 };
+
+/// Calls f with what `load` gives for each of Count inputs.
+template <int Count, class Load, class F>
+KULLBACK_INLINE auto with_inputs(Load load, F f) {
+  static_assert(1 <= Count && Count <= max_inputs && max_inputs == 5);
+  if constexpr (Count == 1) return f(load(0));
+  if constexpr (Count == 2) return f(load(0), load(1));
+  if constexpr (Count == 3) return f(load(0), load(1), load(2));
+  if constexpr (Count == 4) return f(load(0), load(1), load(2), load(3));
+  if constexpr (Count == 5) return f(load(0), load(1), load(2), load(3), load(4));
+}

@@ -416,6 +416,14 @@ KULLBACK_INLINE Simd<T, B> polynomial(const C (&coefficients)[N], Simd<T, B> x) 
   return y;
 }
 
+/// The same of five coefficients, given x^2, by the shortest chain of operations.
+template <class C, class T, int B>
+KULLBACK_INLINE Simd<T, B> short_polynomial(const C (&coefficients)[5], Simd<T, B> x, Simd<T, B> square) {
+  const auto& c = coefficients;
+  const auto high = fma(square, T{c[0]}, fma(x, T{c[1]}, broadcast<T, B>(c[2])));
+  return fma(high, square, fma(x, T{c[3]}, broadcast<T, B>(c[4])));
+}
+
 /// The polynomials that give a calculation its digits: float32's are good to 2^-28.
 template <class Digits, class T>
 struct PolynomialsFor {
@@ -608,7 +616,8 @@ KULLBACK_INLINE Simd<float, B> log_from_eighth(Simd<float, B> k, Simd<float, B> 
   using P = Polynomials<float>;
   constexpr float unit = exponent_unit<float>;
   const auto leading = fma(k, C::ln2_hi / unit, look_up<Real<float>::mantissa_bits - 3>(P::logarithms, eighth));
-  const auto rest = fma(k, C::ln2_lo / unit, fma(r * r, polynomial(P::log1p_tail, r), r));
+  const auto square = r * r;
+  const auto rest = fma(k, C::ln2_lo / unit, fma(square, short_polynomial(P::log1p_tail, r, square), r));
   return leading + rest;
 }
 
@@ -621,6 +630,17 @@ KULLBACK_INLINE Simd<float, B> narrow_log(Simd<float, B> x) {
   const auto m = from_bits<float>(to_bits(x) - exponent);
   const auto c = look_up<Real<float>::mantissa_bits - 3>(P::inverses, eighth);
   return log_from_eighth(exponent_to_real<float>(exponent), fma(m, c, -1.0F), eighth);
+}
+
+/// log(1 + x) of -1 < x <= 1, where 1 + x is normal.
+template <int B>
+KULLBACK_INLINE Simd<float, B> narrow_log1p(Simd<float, B> x) {
+  const auto eighth = eighth_of(x + 1);
+  // 1 + x = m 2^k: what c belongs to is m. No number here is rounded but r.
+  const auto exponent = eighth & Field<float>::exponent;
+  const auto c = look_up<Real<float>::mantissa_bits - 3>(Polynomials<float>::inverses, eighth);
+  const auto by = from_bits<float>(to_bits(c) - exponent);
+  return log_from_eighth(exponent_to_real<float>(exponent), fma(x, by, by - 1), eighth);
 }
 
 /// log(a / b) of normal a and 2^-125 <= b < 2^125, with relative accuracy near a = b; a number for other a.
