@@ -1,7 +1,7 @@
 """What bounds a cell: the bytes that have to move, or the vector operations that have to be issued.
 
-Operations are counted on float64 lanes, in which all data are worked on, by hand from cpp/simd/math.hpp and
-cpp/kernels; of an operation that works on twice as many float32 lanes, half. Three numbers: operations of the
+Operations are counted on float64 lanes, by hand from cpp/simd/math.hpp and cpp/kernels; of an operation that works on
+twice as many float32 lanes, half. Three numbers: operations of the
 multipliers (multiply, fused multiply-add), all operations, divisions. The limit of each is what ceilings.py measured:
 fused multiply-adds alone; these mixed with operations on integers, so that every unit has work; divisions.
 """
@@ -28,8 +28,23 @@ PIECES: dict[str, dict[str, Count]] = {
         "log_ratio": (6, 16, 1),  # split 8, the rest alike
         "log1p": (6, 19, 1),  # 1 + x with its error 6
         "exp": (10, 15, 0),  # k 2, scale 2, vanishes 2, r, square, polynomial 6, scaled
-        "term": (5, 8, 0),  # direct.hpp, 16 lanes: largest 3, k 2, scale, r 2, square, polynomial 5, scaled, sum 1
-        "again": (5.5, 7.5, 0),  # the second exponential of softmax
+        "term": (4.5, 10, 0),  # direct.hpp, 16 lanes: load, clamped, exponential 12, largest 3, sum 3
+        "again": (1, 2, 0),  # softmax of what was kept: load, times two parts, plus 0
+        # narrow.hpp, 16 lanes each
+        "narrow_load": (0, 0.5, 0),
+        "narrow_store": (0, 0.5, 0),
+        "narrow_valid": (0, 0.5, 0),  # the largest word
+        "narrow_checks": (0, 3, 0),  # of a label and a prediction: subtraction, 4 comparisons, absolute value
+        "narrow_log": (4.5, 8.5, 0),  # split 4, tables 3, r, square, polynomial 4, its sum, k ln 2 2, sum
+        "narrow_log1p": (5, 9.5, 0),  # 1 + x, split 3, tables 4, r and the rest alike
+        "narrow_log_ratio": (5, 11.5, 0.5),  # split 5, w 5, excess 3, square, cube, polynomial 3, sum, k ln 2 4
+        "narrow_exp": (4.5, 6, 0),
+        "narrow_sum": (0.75, 2.25, 0),  # of products; of two packs: product, error 2, sum, widened 3, added 2
+        "narrow_add": (0, 1.5, 0),
+        "narrow_scale": (1, 1.5, 0),
+        "narrow_loss": (0.5, 2, 0),  # from logits: -|z|, 1 - y, comparison, choice, product
+        "narrow_mixture": (2, 4.5, 0),  # of two logarithms, with the first product's error
+        "narrow_slope": (2, 5.5, 0.5),  # 1 + exp, quotient, its complement, choices 3, 1 - y, products 3, negation
         "gap": (0, 1, 0),
         "sum": (1, 1, 0),  # of products
         "product": (1, 1, 0),
@@ -54,6 +69,35 @@ PIECES: dict[str, dict[str, Count]] = {
         "add": (0, 8, 0),
         "divide": (4, 5, 1),
         "jensen": (22, 50, 2),
+    },
+}
+
+_NARROW_LOGITS: Work = {"narrow_load": 2, "narrow_checks": 1, "narrow_exp": 1, "narrow_log1p": 1, "narrow_loss": 1}
+_NARROW_BINARY: Work = {"narrow_load": 2, "narrow_checks": 1, "narrow_log": 1, "narrow_log1p": 1, "narrow_mixture": 1}
+_NARROW_SOFTMAX: Work = {"term": 1, "again": 1, "narrow_store": 2}
+_NARROW_ARRAY: Work = {"narrow_scale": 1, "narrow_store": 1}
+
+# What float32 has its own way for.
+NARROW: dict[str, Work] = {
+    "entropy": {"narrow_load": 1, "narrow_valid": 1, "narrow_log": 1, "narrow_sum": 1},
+    "cross_entropy": {"narrow_load": 2, "narrow_valid": 3, "narrow_log": 1, "narrow_sum": 1},
+    "kl_divergence": {"narrow_load": 2, "narrow_valid": 3, "narrow_log_ratio": 1, "narrow_sum": 1},
+    "softmax": _NARROW_SOFTMAX,
+    f"{CE}.grad": _NARROW_SOFTMAX,
+    f"{CE}.value_and_grad": _NARROW_SOFTMAX,
+    BCE: {**_NARROW_BINARY, **_NARROW_ARRAY},
+    f"{BCE}.mean": {**_NARROW_BINARY, "narrow_add": 1},
+    BCE_LOGITS: {**_NARROW_LOGITS, **_NARROW_ARRAY},
+    f"{BCE_LOGITS}.mean": {**_NARROW_LOGITS, "narrow_add": 1},
+    f"{BCE_LOGITS}.value_and_grad": {
+        **_NARROW_ARRAY,
+        "narrow_load": 5,
+        "narrow_checks": 2,
+        "narrow_exp": 2,
+        "narrow_log1p": 1,
+        "narrow_loss": 1,
+        "narrow_slope": 1,
+        "narrow_add": 1,
     },
 }
 
@@ -96,7 +140,8 @@ WORK: dict[str, Work] = {
 def operations(task: str, dtype: str) -> Count:
     """Per element: multiplications, all operations, divisions."""
     counts = np.zeros(3)
-    for piece, times in WORK[task].items():
+    work = NARROW.get(task, WORK[task]) if dtype == "float32" else WORK[task]
+    for piece, times in work.items():
         counts += times * np.array(PIECES[dtype][piece])
     return float(counts[0]), float(counts[1]), float(counts[2])
 

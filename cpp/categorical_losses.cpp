@@ -122,6 +122,7 @@ class CategoricalJob {
   /// Asks for a gradient.
   void add(const GradientPlan& plan) {
     of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
+    takes_ones_ = takes_ones_ || (plan.derivative == Derivative::of_labels && call_.predictions_input == 1);
     gradients_.push_back(
         {plan, RowOutput<T>(kernels_, inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
   }
@@ -131,7 +132,7 @@ class CategoricalJob {
   void prepare() {
     job_.prepare(kernel_.columns == nullptr || !gradients_.empty());
     for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
-    ones_.assign(gradients_.empty() ? 0 : block_size, T{1});
+    if (takes_ones_) ones_.assign(std::min(job_.length(), block_size), T{1});
     if (call_.reduction == Reduction::none) return;
     // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
     constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;
@@ -528,6 +529,7 @@ class CategoricalJob {
   bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};
+  bool takes_ones_ = false;  ///< as weights, which the kernel reads and the call has not
   std::vector<T> ones_;
   std::size_t rows_in_sum_ = 1;
   std::vector<Totals> sums_;
