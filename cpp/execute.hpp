@@ -145,15 +145,22 @@ void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& eva
   }
 }
 
+/// Where the rows of a tile are, or are to be: one after the other, side by side, or elsewhere.
+template <class T>
+struct Place {
+  T* rows = nullptr;
+  T* columns = nullptr;
+  std::ptrdiff_t stride = 0;  ///< from row to row, or from one element of a column to the next
+};
+
 /// Where the exponentials of a tile are kept until they are mapped to results: where the results will be, or as columns
-/// in the thread's buffer.
+/// in the thread's buffer, from where these go to rows.
 template <class T>
 struct Kept {
-  T* rows = nullptr;
-  std::ptrdiff_t stride = 0;
-  T* columns = nullptr;
+  Place<T> at;
+  Place<T> to;
 
-  explicit operator bool() const { return rows != nullptr || columns != nullptr; }
+  explicit operator bool() const { return at.rows != nullptr || at.columns != nullptr; }
 };
 
 /// All rows of some arrays, a tile at a time.
@@ -213,14 +220,19 @@ class RowJob {
     }
   }
 
-  /// Where the exponentials can be kept that the kernel takes of a tile. `results`: where those of its rows will be, if
-  /// they lie one after the other.
-  Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, T* results, std::ptrdiff_t stride) const {
-    if (!kernel.keeps_exponentials || results == nullptr) return {};
-    if (transposes_ && kernel.prefers_columns) return {nullptr, 0, columns(tile.thread, inputs_.count())};
+  /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place.
+  Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results) const {
+    if (!kernel.keeps_exponentials) return {};
+    if (transposes_ && kernel.prefers_columns) {
+      if (results.rows == nullptr) return {};
+      return {{nullptr, columns(tile.thread, inputs_.count()), tile_rows}, results};
+    }
     // Results that go where the logits are have to wait for these.
-    if (!inputs_.all_direct() || results == inputs_.element(0, tile.at[0])) return {};
-    return {results, stride, nullptr};
+    const T* const logits = inputs_.element(0, tile.at[0]);
+    if (results.rows == logits || results.columns == logits) return {};
+    if (inputs_.all_direct() && results.rows != nullptr) return {results, {}};
+    if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) return {results, {}};
+    return {};
   }
 
   /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.
@@ -355,6 +367,10 @@ class RowJob {
           batch.step[i] = inner_.stride[i][0] / item;
           batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
+        if (kept.at.columns != nullptr) {
+          batch.exponentials = kept.at.columns + static_cast<std::ptrdiff_t>(begin) * kept.at.stride;
+          batch.exponentials_step = kept.at.stride;
+        }
         kernel.columns(batch, setting, block);
       } else {
         kernel.rows(keeping(fetch(tile, begin, end, normalizers, tile.thread), kept, begin), setting, block);
@@ -371,7 +387,8 @@ class RowJob {
     batch.columns = tile.rows;
     batch.n = n_;
     batch.normalizers = normalizers;
-    batch.exponentials = kept.columns;
+    batch.exponentials = kept.at.columns;
+    batch.exponentials_step = kept.at.stride;
     prefetch_next(tile);
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, i);
@@ -398,8 +415,8 @@ class RowJob {
   }
 
   static RowBatch<T> keeping(RowBatch<T> batch, const Kept<T>& kept, std::size_t begin) {
-    batch.exponentials = kept.rows == nullptr ? nullptr : kept.rows + begin;
-    batch.exponentials_stride = kept.stride;
+    batch.exponentials = kept.at.rows == nullptr ? nullptr : kept.at.rows + begin;
+    batch.exponentials_stride = kept.at.stride;
     return batch;
   }
 
@@ -611,13 +628,20 @@ class RowOutput {
   }
 
   /// Where the rows of a tile go, if no buffer is needed for them.
-  T* rows(const Tile& tile) const { return direct_ ? reinterpret_cast<T*>(row(tile, 0)) : nullptr; }
+  Place<T> place(const Tile& tile) const {
+    T* const first = reinterpret_cast<T*>(row(tile, 0));
+    if (direct_) return {first, nullptr, row_stride(tile)};
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] % item == 0) {
+      return {nullptr, first, inner_.stride[output_][0] / item};
+    }
+    return {};
+  }
 
   /// Has make(out, stride) write the blocks of a tile's rows that begin there.
   template <class Make>
   void write(const Tile& tile, std::size_t begin, std::size_t n, int thread, Make&& make) const {
     if (direct_) {
-      make(rows(tile) + begin, row_stride(tile));
+      make(reinterpret_cast<T*>(row(tile, 0)) + begin, row_stride(tile));
       return;
     }
     T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
@@ -641,21 +665,23 @@ class RowOutput {
           [&](T* out, std::ptrdiff_t stride) { map(RowMapBatch<T>{in, factors, out, stride}, setting); });
   }
 
-  std::ptrdiff_t row_stride(const Tile& tile) const { return tile.step[output_] / item; }
-
-  /// Maps the exponentials that a job kept of a tile; tells which rows are done.
+  /// Maps the exponentials that a job kept of a tile as columns; tells which rows are done.
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
-                              const RowFactors* factors, T* exponentials) const {
+                              const RowFactors* factors, const Kept<T>& kept) const {
     const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
+    const std::uint64_t done = every & map(known, factors, tile.rows, n, kept.at.columns, kept.at.stride);
+    if (kept.to.rows == nullptr) return done;
+    // The next tile's place is asked for meanwhile.
     const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[output_];
     for (std::ptrdiff_t b = 0; b < bytes; b += 64) __builtin_prefetch(row(tile, 0) + bytes + b, 1);
-    const std::uint64_t done = every & map(known, factors, tile.rows, n, exponentials);
-    columns_to_rows_(exponentials, done, n, rows(tile), row_stride(tile));
+    columns_to_rows_(kept.at.columns, done, n, kept.to.rows, kept.to.stride);
     return done;
   }
 
  private:
   static constexpr auto item = Inputs<T>::item;
+
+  std::ptrdiff_t row_stride(const Tile& tile) const { return tile.step[output_] / item; }
 
   decltype(Kernels<T>::transpose) transpose_;
   decltype(Kernels<T>::columns_to_rows) columns_to_rows_;
@@ -708,8 +734,8 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap
         },
         kept);
   };
-  if (kept.columns == nullptr) return map_rows(tile, known, factors);
-  const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept.columns);
+  if (kept.at.columns == nullptr) return map_rows(tile, known, factors);
+  const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept);
   for (std::size_t r = 0; r < tile.rows; ++r) {
     if ((done >> r & 1) != 0) continue;
     RowStates one;
@@ -742,8 +768,8 @@ class RowMapJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates known;
       // Float64's exponentials are not those of the results.
-      const Kept<T> kept = job_.keep(*kernel_.normalizer, tile, kernel_.columns == nullptr ? nullptr : out_.rows(tile),
-                                     out_.row_stride(tile));
+      const Kept<T> kept =
+          kernel_.columns == nullptr ? Kept<T>{} : job_.keep(*kernel_.normalizer, tile, out_.place(tile));
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
       };

@@ -73,8 +73,8 @@ struct ColumnBatch {
   std::size_t columns;
   std::size_t n;
   const RowStates* normalizers;
-  /// As in RowBatch, in columns: `tile_rows` from one element of a column to the next.
-  T* exponentials;
+  T* exponentials;  ///< as in RowBatch, in columns
+  std::ptrdiff_t exponentials_step;
 };
 
 /// A measure that reduces a row to a few sums, and those to one value.
@@ -111,10 +111,10 @@ struct RowMapBatch {
 template <class T>
 using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
 
-/// Maps kept exponentials of columns, `tile_rows` apart, to results. One bit per column tells which are done.
+/// Maps kept exponentials of columns to results, where they are. One bit per column tells which are done.
 template <class T>
 using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t columns,
-                                    std::size_t n, T* exponentials);
+                                    std::size_t n, T* exponentials, std::ptrdiff_t step);
 
 template <class T>
 struct RowMapKernel {

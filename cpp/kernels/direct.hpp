@@ -291,15 +291,17 @@ KULLBACK_INLINE void direct_softmax(const float* z, const float* exponentials, s
   }
 }
 
-/// Columns of them, of columns of exponentials.
-KULLBACK_INLINE void direct_softmax_columns(const float* exponentials, std::ptrdiff_t step, std::size_t n,
-                                            std::size_t count, const DirectFactors& factors, float* out) {
+/// Columns of exponentials, to be multiplied where they are.
+KULLBACK_INLINE void direct_softmax_columns(float* exponentials, std::ptrdiff_t step, std::size_t n, std::size_t count,
+                                            const DirectFactors& factors) {
   constexpr std::size_t lanes = Pack<float>::size;
   for (std::size_t first = 0; first < count; first += lanes) {
+    const std::size_t rest = count - first;
     const auto high = load(factors.hi + first), low = load(factors.lo + first);
-    for (std::size_t row = 0; row < n; ++row) {
-      const auto at = static_cast<std::ptrdiff_t>(row) * step + static_cast<std::ptrdiff_t>(first);
-      store(out + at, DirectFactors::times(load(exponentials + at), high, low));
+    float* at = exponentials + first;
+    for (std::size_t row = 0; row < n; ++row, at += step) {
+      const auto y = rest >= lanes ? load(at) : partial_load(at, rest, 0.0F);
+      store_some(at, DirectFactors::times(y, high, low), rest);
     }
   }
 }

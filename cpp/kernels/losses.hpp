@@ -204,6 +204,11 @@ struct BinaryMasses {
   }
 };
 
+/// Weights that change nothing: in float32 lanes others would cost more digits than there are to spare.
+KULLBACK_INLINE Mask<float> are_ones(Pack<float> weight, Pack<float> pos_weight) {
+  return (weight == 1) & (pos_weight == 1);
+}
+
 template <class Prediction>
 struct WeightedBinaryLossGradient {
   static constexpr int inputs = 5;
@@ -216,7 +221,15 @@ struct WeightedBinaryLossGradient {
     loss.hi = select(masses.valid & Prediction::valid(q), loss.hi, Constants<double>::nan);
     return loss;
   }
+
+  KULLBACK_INLINE static Pack<float> narrow(Mask<float>& valid, Pack<float> factor, Pack<float> weight,
+                                            Pack<float> pos_weight, Pack<float> y, Pack<float> q) {
+    valid = valid & are_ones(weight, pos_weight);
+    return to_word(valid) == 0 ? y : BinaryLossGradient<Prediction>::narrow(valid, factor, y, q);
+  }
 };
+template <>
+constexpr bool is_narrow<WeightedBinaryLossGradient<OfLogit>> = true;
 
 /// With respect to the label.
 template <class Prediction>
@@ -275,6 +288,12 @@ struct WeightedBinaryLoss {
     return loss;
   }
 
+  KULLBACK_INLINE static Pack<float> narrow(Mask<float>& valid, Pack<float> weight, Pack<float> pos_weight,
+                                            Pack<float> y, Pack<float> q) {
+    valid = valid & are_ones(weight, pos_weight);
+    return to_word(valid) == 0 ? y : BinaryLoss<Prediction>::narrow(valid, y, q);
+  }
+
  private:
   /// mass * information * weights, in units of root^2; 0 where a factor is 0 and another infinite.
   template <class V, class Low, class... Weights>
@@ -293,6 +312,9 @@ struct WeightedBinaryLoss {
     return {x.hi * power_of_2, x.lo * power_of_2};
   }
 };
+
+template <class Prediction>
+constexpr bool is_narrow<WeightedBinaryLoss<Prediction>> = true;
 
 struct BinaryCrossEntropy {
   using Plain = BinaryLoss<OfProbability>;

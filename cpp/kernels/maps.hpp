@@ -53,18 +53,18 @@ KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& s
   constexpr std::size_t lanes = Pack<float>::size;
   const auto results = [&](std::size_t i, std::size_t count, auto load) KULLBACK_INLINE_LAMBDA {
     auto valid = broadcast(0.0F) == 0;
-    const auto y = with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i); },
+    const auto y = with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i, narrow_rest<Op>(k)); },
                                            [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
     // Adding 0 makes -0 of it 0.
     const auto scaled = scale.times(y) + 0;
     return all(valid) ? scaled : select(valid, scaled, map_some_widely<Op>(batch, setting, i, count));
   };
   std::size_t i = 0;
-  const auto whole = [](const float* from) KULLBACK_INLINE_LAMBDA { return load(from); };
+  const auto whole = [](const float* from, float) KULLBACK_INLINE_LAMBDA { return load(from); };
   for (; i + lanes <= batch.n; i += lanes) store(batch.out + i, results(i, lanes, whole));
   if (i < batch.n) {
     const std::size_t count = batch.n - i;
-    const auto part = [=](const float* from) KULLBACK_INLINE_LAMBDA { return partial_load(from, count, 0.5F); };
+    const auto part = [=](const float* from, float fill) KULLBACK_INLINE_LAMBDA { return partial_load(from, count, fill); };
     partial_store(batch.out + i, count, results(i, count, part));
   }
 }
@@ -73,7 +73,7 @@ template <class Op, class T>
 void map(const MapBatch<T>& batch, const Setting& setting) {
   if constexpr (is_narrow<Op> && same<T, float>) {
     const NarrowScale scale(batch.scale);
-    if (scale.fits) return map_narrowly<Op>(batch, setting, scale);
+    if (scale.fits && !smooths(setting)) return map_narrowly<Op>(batch, setting, scale);
   }
   map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
     with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
@@ -241,14 +241,14 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
-/// Columns of a multiple of softmax, of exponentials that were kept.
+/// Columns of a multiple of softmax, in the place of exponentials that were kept.
 template <class Op>
 std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
-                          float* exponentials) {
+                          float* exponentials, std::ptrdiff_t step) {
   static_assert(Op::is_softmax);
   const DirectFactors direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
                              columns);
-  direct_softmax_columns(exponentials, tile_rows, n, columns, direct, exponentials);
+  direct_softmax_columns(exponentials, step, n, columns, direct);
   return direct.fitting;
 }
 

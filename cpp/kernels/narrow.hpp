@@ -143,6 +143,9 @@ KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, cons
 /// Of such an operation, narrow(valid, inputs...) gives results that are good where `valid` is left; the other lanes are
 /// for float64. What a lane gets depends on nothing but itself.
 
+/// Smoothed labels are for float64 lanes.
+KULLBACK_INLINE bool smooths(const Setting& setting) { return setting.keep.hi != 1 || setting.spread.hi != 0; }
+
 /// What results are multiplied by, in two parts, so that they are rounded once.
 struct NarrowScale {
   float hi, lo;
@@ -159,6 +162,12 @@ struct NarrowScale {
   }
 };
 
+/// What stands in for element i of input k where there is none: weights of 1, then labels and predictions.
+template <class Op>
+KULLBACK_INLINE constexpr float narrow_rest(int k) {
+  return k < Op::inputs - 2 ? 1.0F : 0.5F;
+}
+
 /// Sums terms in float64 lanes; false where one of them is for float64.
 template <class Op>
 KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, double& total) {
@@ -173,6 +182,7 @@ KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, dou
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
     const auto first = terms(i);
     sum = sum + widen(first + terms(i + lanes));
+    if (!all(valid)) return false;
   }
   if (i + lanes <= n) {
     sum = sum + widen(terms(i));
@@ -180,7 +190,8 @@ KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, dou
   }
   if (i < n) {
     const auto rest =
-        with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + i, n - i, 0.5F); },
+        with_inputs<Op::inputs>([=](int k)
+                                    KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + i, n - i, narrow_rest<Op>(k)); },
                                 [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
     sum = sum + widen(select(lane_numbers<float>() < static_cast<float>(n - i), rest, 0));
   }

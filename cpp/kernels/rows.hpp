@@ -292,11 +292,7 @@ KULLBACK_INLINE DirectRow direct_row(const float* z, std::size_t n, float* expon
     return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
   }
   return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    if (count == Pack<float>::size) {
-      store(exponentials + i, y);
-    } else {
-      partial_store(exponentials + i, count, y);
-    }
+    store_some(exponentials + i, y, count);
   });
 }
 
@@ -346,7 +342,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     bool done = false;
     if constexpr (has_narrow_way<Op, T>) {
       if constexpr (is_sum<Op>) {
-        done = add_narrow_terms<Op>(in, batch.n, states.hi[0][row]);
+        done = !smooths(setting) && add_narrow_terms<Op>(in, batch.n, states.hi[0][row]);
       } else {
         done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
       }
@@ -467,8 +463,9 @@ KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, cons
   double most[Pack<float>::size], mass[Pack<float>::size];
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
   float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
+  const std::ptrdiff_t step = batch.exponentials_step;
   const auto keep = [=](std::size_t row, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    if (to != nullptr) store(to + row * tile_rows, y);
+    if (to != nullptr) store_some(to + static_cast<std::ptrdiff_t>(row) * step, y, count);
   };
   const std::uint64_t fitting =
       every & direct_columns(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);

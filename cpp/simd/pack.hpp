@@ -703,6 +703,15 @@ KULLBACK_INLINE void store_wide(T* to, Simd<double, B> a, std::size_t count) {
   }
 }
 
+/// A pack of float32 lanes, likewise.
+KULLBACK_INLINE void store_some(float* to, Pack<float> a, std::size_t count) {
+  if (count >= Pack<float>::size) {
+    store(to, a);
+  } else {
+    partial_store(to, count, a);
+  }
+}
+
 /// 0, 1, 2, ...
 template <class T>
 KULLBACK_INLINE Pack<T> lane_numbers() {
