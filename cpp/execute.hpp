@@ -153,14 +153,14 @@ struct Place {
   std::ptrdiff_t stride = 0;  ///< from row to row, or from one element of a column to the next
 };
 
-/// Where the exponentials of a tile are kept until they are mapped to results: where the results will be, or as columns
-/// in the thread's buffer, from where these go to rows.
+/// Where the exponentials of a tile are kept until they are mapped to results: in rows where the results will be, or as
+/// columns in the thread's buffer.
 template <class T>
 struct Kept {
-  Place<T> at;
-  Place<T> to;
+  Place<T> results;
+  T* columns = nullptr;
 
-  explicit operator bool() const { return at.rows != nullptr || at.columns != nullptr; }
+  explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
 
 /// All rows of some arrays, a tile at a time.
@@ -214,7 +214,9 @@ class RowJob {
     // Short rows are worked on together, as columns: a row by itself would take longer than its elements.
     constexpr std::size_t short_row = 24, enough_rows = 8;
     transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= short_row && rows_ >= enough_rows;
-    if (transposes_) {
+    // Columns that are kept are to come from the second-level cache.
+    constexpr std::size_t longest_kept = 2048;
+    if (transposes_ || (fetches && side_by_side_ && n_ <= longest_kept)) {
       // Those of the inputs and, after them, exponentials.
       columns_.reset(new T[static_cast<std::size_t>(threads_ * (inputs_.count() + 1)) * n_ * tile_rows]);
     }
@@ -225,13 +227,15 @@ class RowJob {
     if (!kernel.keeps_exponentials) return {};
     if (transposes_ && kernel.prefers_columns) {
       if (results.rows == nullptr) return {};
-      return {{nullptr, columns(tile.thread, inputs_.count()), tile_rows}, results};
+      return {results, columns(tile.thread, inputs_.count())};
     }
     // Results that go where the logits are have to wait for these.
     const T* const logits = inputs_.element(0, tile.at[0]);
     if (results.rows == logits || results.columns == logits) return {};
-    if (inputs_.all_direct() && results.rows != nullptr) return {results, {}};
-    if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) return {results, {}};
+    if (inputs_.all_direct() && results.rows != nullptr) return {results, nullptr};
+    if (side_by_side_ && columns_ && kernel.columns != nullptr && results.columns != nullptr) {
+      return {results, columns(tile.thread, inputs_.count())};
+    }
     return {};
   }
 
@@ -367,10 +371,7 @@ class RowJob {
           batch.step[i] = inner_.stride[i][0] / item;
           batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
-        if (kept.at.columns != nullptr) {
-          batch.exponentials = kept.at.columns + static_cast<std::ptrdiff_t>(begin) * kept.at.stride;
-          batch.exponentials_step = kept.at.stride;
-        }
+        if (kept.columns != nullptr) batch.exponentials = kept.columns + begin * tile_rows;
         kernel.columns(batch, setting, block);
       } else {
         kernel.rows(keeping(fetch(tile, begin, end, normalizers, tile.thread), kept, begin), setting, block);
@@ -387,8 +388,7 @@ class RowJob {
     batch.columns = tile.rows;
     batch.n = n_;
     batch.normalizers = normalizers;
-    batch.exponentials = kept.at.columns;
-    batch.exponentials_step = kept.at.stride;
+    batch.exponentials = kept.columns;
     prefetch_next(tile);
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, i);
@@ -415,8 +415,9 @@ class RowJob {
   }
 
   static RowBatch<T> keeping(RowBatch<T> batch, const Kept<T>& kept, std::size_t begin) {
-    batch.exponentials = kept.at.rows == nullptr ? nullptr : kept.at.rows + begin;
-    batch.exponentials_stride = kept.at.stride;
+    const bool in_rows = kept.columns == nullptr && kept.results.rows != nullptr;
+    batch.exponentials = in_rows ? kept.results.rows + begin : nullptr;
+    batch.exponentials_stride = kept.results.stride;
     return batch;
   }
 
@@ -669,12 +670,14 @@ class RowOutput {
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
                               const RowFactors* factors, const Kept<T>& kept) const {
     const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
-    const std::uint64_t done = every & map(known, factors, tile.rows, n, kept.at.columns, kept.at.stride);
-    if (kept.to.rows == nullptr) return done;
+    if (kept.results.rows == nullptr) {
+      return every & map(known, factors, tile.rows, n, kept.columns, kept.results.columns, kept.results.stride);
+    }
+    const std::uint64_t done = every & map(known, factors, tile.rows, n, kept.columns, kept.columns, tile_rows);
     // The next tile's place is asked for meanwhile.
     const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[output_];
     for (std::ptrdiff_t b = 0; b < bytes; b += 64) __builtin_prefetch(row(tile, 0) + bytes + b, 1);
-    columns_to_rows_(kept.at.columns, done, n, kept.to.rows, kept.to.stride);
+    columns_to_rows_(kept.columns, done, n, kept.results.rows, kept.results.stride);
     return done;
   }
 
@@ -734,7 +737,7 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap
         },
         kept);
   };
-  if (kept.at.columns == nullptr) return map_rows(tile, known, factors);
+  if (kept.columns == nullptr) return map_rows(tile, known, factors);
   const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept);
   for (std::size_t r = 0; r < tile.rows; ++r) {
     if ((done >> r & 1) != 0) continue;

@@ -73,8 +73,7 @@ struct ColumnBatch {
   std::size_t columns;
   std::size_t n;
   const RowStates* normalizers;
-  T* exponentials;  ///< as in RowBatch, in columns
-  std::ptrdiff_t exponentials_step;
+  T* exponentials;  ///< as in RowBatch, in columns that are `tile_rows` apart
 };
 
 /// A measure that reduces a row to a few sums, and those to one value.
@@ -111,10 +110,11 @@ struct RowMapBatch {
 template <class T>
 using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
 
-/// Maps kept exponentials of columns to results, where they are. One bit per column tells which are done.
+/// Maps kept exponentials of columns, `tile_rows` apart, to columns of results. One bit per column tells which of these
+/// mean something.
 template <class T>
 using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t columns,
-                                    std::size_t n, T* exponentials, std::ptrdiff_t step);
+                                    std::size_t n, const T* exponentials, T* out, std::ptrdiff_t out_step);
 
 template <class T>
 struct RowMapKernel {
@@ -195,7 +195,7 @@ struct LabelTerms {
 template <class T>
 struct CategoricalGradient {
   bool of_states;
-  RowMap<T> indexed;    ///< of predictions; without the class
+  RowMap<T> indexed;  ///< of predictions; without the class
   ColumnMap<T> indexed_columns;
   RowMap<T> labelled;   ///< of labels, predictions
   RowMap<T> weighted;   ///< of weight, labels, predictions

@@ -73,8 +73,8 @@ constexpr bool prefers_columns =
     Op::reads == Reads::maxima || (Op::reads == Reads::plain && (sizeof(T) == sizeof(double) || is_narrow<Op>));
 
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>,         merge<Op>,            finish<Op, T>,
-                                     nullptr,     prefers_columns<Op, T>, has_direct_way<Op, T>};
+constexpr RowKernel<T> row_kernel = {
+    rows<Op, T>, columns<Op, T>, merge<Op>, finish<Op, T>, nullptr, prefers_columns<Op, T>, has_direct_way<Op, T>};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
@@ -101,12 +101,8 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Op, T>,
-                                    columns_of<Op, T>(),
-                                    merge<Op>,
-                                    finish<Op, T>,
-                                    normalizer_of<Op, T>(),
-                                    prefers_columns<Op, T>,
+constexpr RowKernel<T> kernel_of = {rows<Op, T>,          columns_of<Op, T>(),    merge<Op>,
+                                    finish<Op, T>,        normalizer_of<Op, T>(), prefers_columns<Op, T>,
                                     has_direct_way<Op, T>};
 
 template <class Op, int Input, class T>
@@ -177,7 +173,8 @@ template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
 #define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
-#define KULLBACK_ROW_MAP(name, operation) {map_rows<operation, T>, column_map_of<operation, T>(), &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_ROW_MAP(name, operation) \
+  {map_rows<operation, T>, column_map_of<operation, T>(), &row_kernel<LogNormalizer<1>, T>},
 #define KULLBACK_BINARY(name, operation, input)                                       \
   {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
    rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \
@@ -188,11 +185,7 @@ constexpr Kernels<T> kernels_of = {
 #define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation, T>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
-    rows_alone<Total, T>,
-    rows_alone<Products, T>,
-    round<T>,
-    transpose<T>,
-    columns_to_rows<T>,
+    rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>,
 };
 
 }  // namespace

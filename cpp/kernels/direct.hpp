@@ -2,8 +2,8 @@
 ///
 /// exp(z) of a float32 fits into a float32's range for all logits that are not extreme, once it is scaled by a power of
 /// two. So nothing is subtracted from z: its reduction k = round(z / ln 2), r = z - k ln 2 loses nothing, and k goes
-/// into the exponent. Each of 16 lanes keeps its largest exponential out of its sum: what is added is the smaller one of
-/// that and the next. In the end all of them but the largest are added, so that S' is not what remains of a sum that
+/// into the exponent. Each of 16 lanes keeps its largest exponential out of its sum: what is added is the smaller one
+/// of that and the next. In the end all of them but the largest are added, so that S' is not what remains of a sum that
 /// held a 1.
 ///
 /// Terms are good to 1 ULP of float32 and are added in float64; element i of a block goes to lane i mod 16. It takes
@@ -49,8 +49,8 @@ struct DirectLanes {
   Wide sum[lanes];             ///< the sums of all other exponentials
 };
 
-/// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if not,
-/// they mean nothing. Lanes that hold at most one element have `no_sums`.
+/// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if
+/// not, they mean nothing. Lanes that hold at most one element have `no_sums`.
 template <bool no_sums>
 KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count, double* max_out,
                                              double* mass_out) {
@@ -128,7 +128,8 @@ struct DirectRow {
     const auto by4 = lower(by8) + upper(by8);
     const auto by2 = lower(by4) + upper(by4);
     const auto max = broadcast(double{largest_lane(most)});
-    const auto of_largest = exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
+    const auto of_largest =
+        exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
     double results[2][Pack<double>::size];
     store(results[0], max);
     store(results[1], broadcast(by2.v[0] + by2.v[1]) * of_largest);
@@ -291,17 +292,14 @@ KULLBACK_INLINE void direct_softmax(const float* z, const float* exponentials, s
   }
 }
 
-/// Columns of exponentials, to be multiplied where they are.
-KULLBACK_INLINE void direct_softmax_columns(float* exponentials, std::ptrdiff_t step, std::size_t n, std::size_t count,
-                                            const DirectFactors& factors) {
+/// Columns of them, of columns of exponentials, which are `tile_rows` apart.
+KULLBACK_INLINE void direct_softmax_columns(const float* exponentials, std::size_t n, std::size_t count,
+                                            const DirectFactors& factors, float* out, std::ptrdiff_t out_step) {
   constexpr std::size_t lanes = Pack<float>::size;
-  for (std::size_t first = 0; first < count; first += lanes) {
-    const std::size_t rest = count - first;
-    const auto high = load(factors.hi + first), low = load(factors.lo + first);
-    float* at = exponentials + first;
-    for (std::size_t row = 0; row < n; ++row, at += step) {
-      const auto y = rest >= lanes ? load(at) : partial_load(at, rest, 0.0F);
-      store_some(at, DirectFactors::times(y, high, low), rest);
+  for (std::size_t row = 0; row < n; ++row, exponentials += tile_rows, out += out_step) {
+    for (std::size_t first = 0; first < count; first += lanes) {
+      const auto high = load(factors.hi + first), low = load(factors.lo + first);
+      store_some(out + first, DirectFactors::times(load(exponentials + first), high, low), count - first);
     }
   }
 }

@@ -40,11 +40,10 @@ KULLBACK_OUT_OF_LINE Pack<float> map_some_widely(const MapBatch<float>& batch, c
                                                  std::size_t count) {
   constexpr int width = 2 * pack_bytes;
   float results[Pack<float>::size];
-  with_inputs<Op::inputs>(
-      [&](int k) KULLBACK_INLINE_LAMBDA { return load_wide<width>(batch.in[k] + i, count, 1.0F); },
-      [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
-        store_wide(results, value_of<Op, float>(setting, batch.scale, inputs...));
-      });
+  with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load_wide<width>(batch.in[k] + i, count, 1.0F); },
+                          [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
+                            store_wide(results, value_of<Op, float>(setting, batch.scale, inputs...));
+                          });
   return load(results);
 }
 
@@ -53,8 +52,9 @@ KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& s
   constexpr std::size_t lanes = Pack<float>::size;
   const auto results = [&](std::size_t i, std::size_t count, auto load) KULLBACK_INLINE_LAMBDA {
     auto valid = broadcast(0.0F) == 0;
-    const auto y = with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i, narrow_rest<Op>(k)); },
-                                           [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+    const auto y =
+        with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i, narrow_rest<Op>(k)); },
+                                [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
     // Adding 0 makes -0 of it 0.
     const auto scaled = scale.times(y) + 0;
     return all(valid) ? scaled : select(valid, scaled, map_some_widely<Op>(batch, setting, i, count));
@@ -64,7 +64,8 @@ KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& s
   for (; i + lanes <= batch.n; i += lanes) store(batch.out + i, results(i, lanes, whole));
   if (i < batch.n) {
     const std::size_t count = batch.n - i;
-    const auto part = [=](const float* from, float fill) KULLBACK_INLINE_LAMBDA { return partial_load(from, count, fill); };
+    const auto part = [=](const float* from, float fill)
+                          KULLBACK_INLINE_LAMBDA { return partial_load(from, count, fill); };
     partial_store(batch.out + i, count, results(i, count, part));
   }
 }
@@ -77,9 +78,8 @@ void map(const MapBatch<T>& batch, const Setting& setting) {
   }
   map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
     with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
-                            [&](auto... inputs) KULLBACK_INLINE_LAMBDA {
-                              store(value_of<Op, T>(setting, batch.scale, inputs...));
-                            });
+                            [&](auto... inputs)
+                                KULLBACK_INLINE_LAMBDA { store(value_of<Op, T>(setting, batch.scale, inputs...)); });
   });
 }
 
@@ -241,14 +241,14 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
-/// Columns of a multiple of softmax, in the place of exponentials that were kept.
+/// Columns of a multiple of softmax, of exponentials that were kept.
 template <class Op>
 std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
-                          float* exponentials, std::ptrdiff_t step) {
+                          const float* exponentials, float* out, std::ptrdiff_t out_step) {
   static_assert(Op::is_softmax);
   const DirectFactors direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
                              columns);
-  direct_softmax_columns(exponentials, step, n, columns, direct);
+  direct_softmax_columns(exponentials, n, columns, direct, out, out_step);
   return direct.fitting;
 }
 

@@ -1,7 +1,7 @@
 /// Sums of masses times logarithms, of float32 data in float32 lanes.
 ///
-/// Logarithms are good to about an ULP. Their products are added in float64 lanes: those of elements i and i + 16 of each
-/// 32 together, in lane i mod 16, once the first one's rounding error was put aside; what is left of a row goes by
+/// Logarithms are good to about an ULP. Their products are added in float64 lanes: those of elements i and i + 16 of
+/// each 32 together, in lane i mod 16, once the first one's rounding error was put aside; what is left of a row goes by
 /// itself, its products exact. It takes half the operations of float64 lanes.
 ///
 /// Nothing special is looked for in the loop: a number is noted that tells, in the end, whether a block holds what is
@@ -140,8 +140,8 @@ KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, cons
 
 // Elementwise operations ----------------------------------------------------------------------------------------------
 
-/// Of such an operation, narrow(valid, inputs...) gives results that are good where `valid` is left; the other lanes are
-/// for float64. What a lane gets depends on nothing but itself.
+/// Of such an operation, narrow(valid, inputs...) gives results that are good where `valid` is left; the other lanes
+/// are for float64. What a lane gets depends on nothing but itself.
 
 /// Smoothed labels are for float64 lanes.
 KULLBACK_INLINE bool smooths(const Setting& setting) { return setting.keep.hi != 1 || setting.spread.hi != 0; }
@@ -189,10 +189,9 @@ KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, dou
     i += lanes;
   }
   if (i < n) {
-    const auto rest =
-        with_inputs<Op::inputs>([=](int k)
-                                    KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + i, n - i, narrow_rest<Op>(k)); },
-                                [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+    const auto rest = with_inputs<Op::inputs>(
+        [=](int k) KULLBACK_INLINE_LAMBDA { return partial_load(in[k] + i, n - i, narrow_rest<Op>(k)); },
+        [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
     sum = sum + widen(select(lane_numbers<float>() < static_cast<float>(n - i), rest, 0));
   }
   const auto by8 = lower(sum) + upper(sum);

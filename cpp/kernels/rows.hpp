@@ -463,9 +463,8 @@ KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, cons
   double most[Pack<float>::size], mass[Pack<float>::size];
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
   float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
-  const std::ptrdiff_t step = batch.exponentials_step;
   const auto keep = [=](std::size_t row, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    if (to != nullptr) store_some(to + static_cast<std::ptrdiff_t>(row) * step, y, count);
+    if (to != nullptr) store(to + row * tile_rows, y);
   };
   const std::uint64_t fitting =
       every & direct_columns(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);
@@ -551,7 +550,8 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
 
 template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows<has_direct_way<Op, T>>(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
+  for_rows<has_direct_way<Op, T>>(
+      rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 
 /// Adds sum k of the next block.

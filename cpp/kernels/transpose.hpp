@@ -97,9 +97,8 @@ void columns_to_rows(const T* in, std::uint64_t which, std::size_t n, T* out, st
       const std::size_t count = n - begin < lanes ? n - begin : lanes;
       const T* const from = in + begin * tile_rows + first;
       T* const to = out + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
-      const auto load_column = [=](std::size_t j) KULLBACK_INLINE_LAMBDA {
-        return load(from + (j < count ? j : 0) * tile_rows);
-      };
+      const auto load_column = [=](std::size_t j)
+                                   KULLBACK_INLINE_LAMBDA { return load(from + (j < count ? j : 0) * tile_rows); };
       transpose_rows<T>(load_column, [=](std::size_t r, Pack<T> row) KULLBACK_INLINE_LAMBDA {
         if ((here >> r & 1) == 0) return;
         T* const place = to + static_cast<std::ptrdiff_t>(r) * row_stride;
