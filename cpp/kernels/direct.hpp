@@ -162,7 +162,7 @@ struct DirectRows {
   }
 
   /// See direct_results.
-  KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
     for (std::size_t row = 0; row < lanes; ++row) {
       if (row < count) continue;
       store(most[row], broadcast(0.0F));

@@ -48,39 +48,40 @@ KULLBACK_OUT_OF_LINE Pack<float> map_some_widely(const MapBatch<float>& batch, c
 }
 
 template <class Op>
-KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& setting, NarrowScale scale) {
+KULLBACK_INLINE void map_narrowly(const MapBatch<float>& batch, const Setting& setting) {
   constexpr std::size_t lanes = Pack<float>::size;
-  const auto results = [&](std::size_t i, std::size_t count, auto load) KULLBACK_INLINE_LAMBDA {
-    auto valid = broadcast(0.0F) == 0;
-    const auto y =
-        with_inputs<Op::inputs>([=](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k] + i, narrow_rest<Op>(k)); },
-                                [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
-    // Adding 0 makes -0 of it 0.
-    const auto scaled = scale.times(y) + 0;
-    return all(valid) ? scaled : select(valid, scaled, map_some_widely<Op>(batch, setting, i, count));
-  };
-  std::size_t i = 0;
-  const auto whole = [](const float* from, float) KULLBACK_INLINE_LAMBDA { return load(from); };
-  for (; i + lanes <= batch.n; i += lanes) store(batch.out + i, results(i, lanes, whole));
-  if (i < batch.n) {
+  const NarrowScale scale(batch.scale);
+  const bool fits = scale.fits && !smooths(setting);
+  for (std::size_t i = 0; i < batch.n; i += lanes) {
     const std::size_t count = batch.n - i;
-    const auto part = [=](const float* from, float fill)
-                          KULLBACK_INLINE_LAMBDA { return partial_load(from, count, fill); };
-    partial_store(batch.out + i, count, results(i, count, part));
+    const auto load_some = [=](int k) KULLBACK_INLINE_LAMBDA {
+      return count >= lanes ? load(batch.in[k] + i) : partial_load(batch.in[k] + i, count, narrow_rest<Op>(k));
+    };
+    auto valid = broadcast(0.0F) == 0;
+    auto y = broadcast(0.0F);
+    if (fits) {
+      y = with_inputs<Op::inputs>(load_some, [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
+      // Adding 0 makes -0 of it 0.
+      y = scale.times(y) + 0;
+      if (!all(valid)) y = select(valid, y, map_some_widely<Op>(batch, setting, i, count));
+    } else {
+      y = map_some_widely<Op>(batch, setting, i, count);
+    }
+    store_some(batch.out + i, y, count);
   }
 }
 
 template <class Op, class T>
 void map(const MapBatch<T>& batch, const Setting& setting) {
   if constexpr (is_narrow<Op> && same<T, float>) {
-    const NarrowScale scale(batch.scale);
-    if (scale.fits && !smooths(setting)) return map_narrowly<Op>(batch, setting, scale);
+    map_narrowly<Op>(batch, setting);
+  } else {
+    map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+      with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
+                              [&](auto... inputs)
+                                  KULLBACK_INLINE_LAMBDA { store(value_of<Op, T>(setting, batch.scale, inputs...)); });
+    });
   }
-  map_elements<Group<double>::bytes>(batch.n, batch.out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
-    with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(batch.in[k], T{1}); },
-                            [&](auto... inputs)
-                                KULLBACK_INLINE_LAMBDA { store(value_of<Op, T>(setting, batch.scale, inputs...)); });
-  });
 }
 
 /// The sum of an elementwise measure.

@@ -1,7 +1,8 @@
 /// The loops: over packs of a block, over rows of a batch; and the order of every sum.
 ///
-/// All data are worked on in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree,
+/// Data are worked on in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree,
 /// lane j and lane j + half, again and again. Blocks are merged in order. Nothing else decides the bits of a result.
+/// Float32 data that float32 lanes are good enough for have ways of their own, see direct.hpp and narrow.hpp.
 ///
 /// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a result is rounded
 /// once, when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
@@ -287,7 +288,7 @@ template <class Op, class T>
 constexpr bool has_direct_way = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1 && sizeof(T) == 4;
 
 /// The lanes of a row, and its exponentials where they are to be kept.
-KULLBACK_INLINE DirectRow direct_row(const float* z, std::size_t n, float* exponentials) {
+KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* exponentials) {
   if (exponentials == nullptr) {
     return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
   }
