@@ -145,6 +145,16 @@ void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& eva
   }
 }
 
+/// Asks for what follows the rows of a tile, of `length` bytes each, unless these lie far apart. Short rows come and go
+/// a few lines at a time, between which too much is done for the hardware to look ahead.
+template <bool writes>
+void prefetch_after(const char* rows, std::ptrdiff_t step, std::size_t count, std::size_t length) {
+  if (step > 2 * static_cast<std::ptrdiff_t>(length)) return;
+  constexpr std::ptrdiff_t line = 64;
+  const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(count) * step;
+  for (std::ptrdiff_t b = bytes; b < 2 * bytes; b += line) __builtin_prefetch(rows + b, writes ? 1 : 0);
+}
+
 /// Where the rows of a tile are, or are to be: one after the other, side by side, or elsewhere.
 template <class T>
 struct Place {
@@ -389,25 +399,15 @@ class RowJob {
     batch.n = n_;
     batch.normalizers = normalizers;
     batch.exponentials = kept.columns;
-    prefetch_next(tile);
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, i);
+      prefetch_after<false>(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
+                            n_ * sizeof(T));
       transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, to, tile_rows);
       batch.in[i] = to;
       batch.step[i] = tile_rows;
     }
     kernel.columns(batch, setting, states);
-  }
-
-  /// Asks for the rows after a tile's: they are few bytes at a time, between which too much is done for the hardware to
-  /// look ahead.
-  void prefetch_next(const Tile& tile) const {
-    constexpr std::ptrdiff_t line = 64;
-    for (int i = 0; i < inputs_.count(); ++i) {
-      const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[i];
-      const char* const next = reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])) + bytes;
-      for (std::ptrdiff_t b = 0; b < bytes; b += line) __builtin_prefetch(next + b);
-    }
   }
 
   T* columns(int thread, int i) const {
@@ -674,9 +674,7 @@ class RowOutput {
       return every & map(known, factors, tile.rows, n, kept.columns, kept.results.columns, kept.results.stride);
     }
     const std::uint64_t done = every & map(known, factors, tile.rows, n, kept.columns, kept.columns, tile_rows);
-    // The next tile's place is asked for meanwhile.
-    const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(tile.rows) * tile.step[output_];
-    for (std::ptrdiff_t b = 0; b < bytes; b += 64) __builtin_prefetch(row(tile, 0) + bytes + b, 1);
+    prefetch_after<true>(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
     columns_to_rows_(kept.columns, done, n, kept.results.rows, kept.results.stride);
     return done;
   }

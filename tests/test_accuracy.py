@@ -191,6 +191,19 @@ def test_the_error_does_not_grow_with_the_length(measure: str, dtype: Float) -> 
 
 
 @both_types
+@pytest.mark.parametrize("measure", ROWS)
+def test_rows_of_equal_elements(measure: str, dtype: Float) -> None:
+    # A uniform distribution, for one: no rounding error of its terms is made good by another's.
+    rng = np.random.default_rng(29)
+    values = rng.uniform(0, 1, 100) ** rng.integers(1, 5, 100)
+    for p, ratio in zip(values.astype(dtype), rng.uniform(0.6, 1.6, 100).astype(dtype), strict=True):
+        row = [p[None], (p * ratio)[None]][: INPUTS[measure]]
+        terms = row_terms(measure, *row)
+        for n in (17, 32, 33, 64, 1000):
+            assert_row(measure, [np.broadcast_to(x, n) for x in row], [n], terms, [None])
+
+
+@both_types
 def test_js_divergence_at_all_ratios(dtype: Float) -> None:
     # From overlapping to disjoint, where one of the two is lost in their sum.
     ratios = np.ldexp(1, -np.arange(120)) * np.random.default_rng(23).uniform(0.5, 1, 120)

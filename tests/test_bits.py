@@ -357,6 +357,48 @@ def test_sums_of_drowned_rows(categorical, shape, how, same_bits):
                 assert same_bits(categorical(*views, **options, reduction=how), want), f"{name}, {n} threads"
 
 
+def extreme_rows(count: int, length: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Ordinary rows of logits, and between them such as float32 has no exponentials for."""
+    rng = np.random.default_rng(length)
+    z = rng.standard_normal((count, length)).astype(dtype)
+    z[::7] *= 60
+    z[1::13] += 50
+    z[2::17] -= 300
+    z[3::11, 0] = -np.inf
+    z[4::19, -1] = np.inf
+    z[5::23, length // 2] = np.nan
+    z[6::29] = -np.inf
+    z[8::31, 0] += 200
+    return z
+
+
+@pytest.mark.parametrize("length", [1, 2, 10, 16, 17, 24, 25, 70, 300, 4_097])
+def test_extreme_rows_beside_others(length, dtype, target, same_bits):
+    count = 200 if length < 4_000 else 20
+    z = extreme_rows(count, length, dtype)
+    labels = np.random.default_rng(1).integers(0, length, count)
+    one = slice(0, 1)
+    with runtime.threads(1), runtime.target(target):
+        softmax = np.concatenate([kullback.softmax(row[None]) for row in z])
+        gradient = functools.partial(kullback.grad.categorical_cross_entropy_from_logits, reduction="sum")
+        slopes = np.concatenate([gradient(y[None], row[None]) for y, row in zip(labels, z, strict=True)])
+    for n in (1, 2):
+        with runtime.threads(n), runtime.target(target):
+            for of, want in ((kullback.softmax, softmax), (functools.partial(gradient, labels), slopes)):
+                assert same_bits(of(z), want)
+                in_place = z.copy()
+                assert same_bits(of(in_place, out=in_place), want)
+                assert same_bits(of(np.asfortranarray(z)), want)
+                columns = np.asfortranarray(z)
+                assert same_bits(of(columns, out=columns), want)
+                apart = np.empty((count, length + 3), dtype)
+                assert same_bits(of(z, out=apart[:, 1:-2]), want)
+                assert same_bits(of(z, out=apart[:, 2:][:, :length]), want)
+            by_axis = kullback.softmax(np.ascontiguousarray(z.T), axis=0)
+            assert same_bits(by_axis.T, softmax)
+            assert same_bits(kullback.softmax(z[one]), softmax[one])
+
+
 def test_options_that_change_nothing(loss, dtype, same_bits):
     for shape in [(7,), (5, 67), (3, 5_000)]:
         arrays = loss.arrays(dtype, shape)

@@ -239,7 +239,7 @@ KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step
 
 /// What makes multiples of softmax(z) of exponentials in some rows.
 struct DirectFactors {
-  float hi[tile_rows], lo[tile_rows];
+  float hi[tile_rows] = {}, lo[tile_rows] = {};
   std::uint64_t fitting = 0;  ///< one bit per row; the others are too extreme
 
   /// Of rows with those maxima and log sum exp(z - max z), times `factors` or, where that is null, 1.
