@@ -24,10 +24,9 @@ struct NarrowCheck {
   KULLBACK_INLINE void require_mass(Pack<float> p) { most = max(most, to_bits(p)); }
   KULLBACK_INLINE void require_normal(Pack<float> q) { most = max(most, to_bits(q) - margin); }
 
-  /// Whether nothing else was met. As words compare, numbers that are not negative do.
+  /// Whether nothing else was met, -0 among it.
   KULLBACK_INLINE Mask<float> fits() const {
-    const auto word = from_bits<float>(most);
-    return (word >= 0) & (word < bit_cast<float>(limit));
+    return from_bits<float>(max(most, broadcast(limit))) == bit_cast<float>(limit);
   }
 
   /// Whether a sum is what it should be.
