@@ -399,6 +399,21 @@ def test_extreme_rows_beside_others(length, dtype, target, same_bits):
             assert same_bits(kullback.softmax(z[one]), softmax[one])
 
 
+@pytest.mark.parametrize("measure", ["entropy", "cross_entropy", "kl_divergence", "js_divergence"])
+@pytest.mark.parametrize("length", [3, 16, 40, 70])
+def test_negative_zeros_beside_huge_masses(measure, length, dtype, same_bits):
+    rng = np.random.default_rng(length)
+    arrays = [rng.random((60, length)).astype(dtype) for _ in range(2)]
+    for a in arrays:
+        a[rng.random(a.shape) < 0.1] = -0.0
+        a[rng.random(a.shape) < 0.05] *= dtype.type(2.0**125)
+    function = getattr(kullback, measure)
+    arrays = arrays[: 1 if measure == "entropy" else 2]
+    rows = np.array([function(*row) for row in zip(*arrays, strict=True)])
+    assert same_bits(function(*arrays), rows)
+    assert same_bits(function(*(np.ascontiguousarray(a.T) for a in arrays), axis=0), rows)
+
+
 def test_options_that_change_nothing(loss, dtype, same_bits):
     for shape in [(7,), (5, 67), (3, 5_000)]:
         arrays = loss.arrays(dtype, shape)
