@@ -590,3 +590,15 @@ def test_known_numbers():
         kb.softmax(z) - abs(y) / abs(y).sum(-1, keepdims=True),
         atol=1e-15,
     )
+
+
+@both_types
+def test_tiny_factors_in_a_large_unit(dtype: Float) -> None:
+    # Nothing is lost among the subnormals on the way to a result that is none.
+    z, y = np.array([-1, 2, -30, 0.5], dtype), np.array([0, 1, 0, 0.25], dtype)
+    factors = np.array([1e-3, 0.3, 1e4, 7], dtype) * np.finfo(dtype).smallest_normal
+    base = 1 + 2.0**-23
+    got = kb.grad.binary_cross_entropy_from_logits(y, z, grad_output=factors, base=base)
+    for g, f, a, b in zip(got, factors.tolist(), y.tolist(), z.tolist(), strict=True):
+        exact = mp.mpf(f) / mp.log(base) * (1 / (1 + mp.exp(-mp.mpf(b))) - a)
+        assert ulp_error(g, exact) <= 4

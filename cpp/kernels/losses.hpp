@@ -139,7 +139,10 @@ struct BinaryLossGradient {
 
   KULLBACK_INLINE static Pack<float> narrow(Mask<float>& valid, Pack<float> factor, Pack<float> y, Pack<float> q) {
     valid = valid & (y >= 0) & (1 - y >= 0);
-    return Prediction::narrow_derivative(valid, y, q) * factor;
+    const auto product = Prediction::narrow_derivative(valid, y, q) * factor;
+    // A small one may have lost digits that its unit, if that is large, would show.
+    valid = valid & ((abs(product) >= 0x1p-60F) | (factor == 0));
+    return product;
   }
 };
 template <>
