@@ -84,7 +84,10 @@ class ReductionJob {
     const auto store = [&](const Tile& tile, const RowStates& states, const Setting& setting, std::uint64_t skip) {
       store_results<T>(kernels_.round, out_, tile, states, scale_, setting, skip);
     };
-    job_.for_all_tiles([&](const Tile& tile) { with_results<T>(tile, Setting{}, evaluate, store); });
+    job_.for_all_tiles([&](const Tile& tile) {
+      prefetch_after<true>(out_ + tile.at[Dims::output], tile.step[Dims::output], tile.rows, sizeof(T));
+      with_results<T>(tile, Setting{}, evaluate, store);
+    });
   }
 
  private:
