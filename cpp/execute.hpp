@@ -224,8 +224,8 @@ class RowJob {
     if (fetches) most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
     inputs_.allocate_buffers(threads_);
     // Short rows are worked on together, as columns: a row by itself would take longer than its elements.
-    constexpr std::size_t short_row = 24, enough_rows = 8;
-    transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= short_row && rows_ >= enough_rows;
+    constexpr std::size_t enough_rows = 8;
+    transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= longest_short_row && rows_ >= enough_rows;
     // Columns that are kept are to come from the second-level cache.
     constexpr std::size_t longest_kept = 2048;
     if (transposes_ || (fetches && side_by_side_ && n_ <= longest_kept)) {
@@ -237,7 +237,7 @@ class RowJob {
   /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place.
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results) const {
     if (!kernel.keeps_exponentials) return {};
-    if (transposes_ && kernel.prefers_columns) {
+    if (transposes(kernel)) {
       if (results.rows == nullptr) return {};
       return {results, columns(tile.thread, inputs_.count())};
     }
@@ -321,6 +321,8 @@ class RowJob {
   }
 
  private:
+  bool transposes(const RowKernel<T>& kernel) const { return transposes_ && n_ <= kernel.short_row; }
+
   /// One row of one block, to be merged when its turn comes.
   struct BlockState {
     double max[RowStates::max_maxima];
@@ -372,7 +374,7 @@ class RowJob {
       const std::size_t end = std::min(begin + block_size, n_);
       RowStates next;
       RowStates& block = begin == 0 ? states : next;
-      if (transposes_ && kernel.prefers_columns) {
+      if (transposes(kernel)) {
         read_transposed(kernel, tile, setting, normalizers, states, kept);
       } else if (side_by_side_ && kernel.columns != nullptr) {
         ColumnBatch<T> batch{};

@@ -15,6 +15,9 @@ constexpr int max_inputs = 5;
 /// At most so many rows are worked on together.
 constexpr std::size_t tile_rows = 64;
 
+/// No kernel reads longer rows as columns that lie one after the other.
+constexpr std::size_t longest_short_row = 40;
+
 /// An unevaluated sum hi + lo. Where hi is infinite or NaN, lo has no meaning.
 struct Partial {
   double hi;
@@ -87,8 +90,8 @@ struct RowKernel {
   void (*finish)(RowStates& states, std::size_t rows, const Setting& setting);
   /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
-  /// Whether short rows that lie one after the other are faster read as columns, all of them together.
-  bool prefers_columns;
+  /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
+  std::size_t short_row;
   bool keeps_exponentials;  ///< see RowBatch
 };
 
