@@ -139,6 +139,9 @@ class CategoricalJob {
     const std::size_t rows = std::max<std::size_t>(job_.rows(), 1);
     const std::size_t length = std::max<std::size_t>(elements() / rows, 1);
     rows_in_sum_ = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
+    // As columns, a few rows would take as long as a pack of them.
+    constexpr std::size_t some_rows = 32;
+    if (rows_in_sum_ > some_rows / 4) rows_in_sum_ = (rows_in_sum_ + some_rows - 1) / some_rows * some_rows;
     sums_.resize((job_.rows() + rows_in_sum_ - 1) / rows_in_sum_);
   }
 

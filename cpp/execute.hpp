@@ -220,7 +220,7 @@ class RowJob {
       most_rows_ = gathers && (fetches || !side_by_side_) ? std::min(tile_rows, gathered) : tile_rows;
     }
     // Rows that are read again are to come from the second-level cache then.
-    constexpr std::size_t tile_elements = std::size_t{1} << 15;
+    const std::size_t tile_elements = std::size_t{1} << (side_by_side_ ? 16 : 15);
     if (fetches) most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
     inputs_.allocate_buffers(threads_);
     // Short rows are worked on together, as columns: a row by itself would take longer than its elements.

@@ -30,6 +30,7 @@ namespace {
 // clang-format off
 #include "simd/pack.hpp"
 #include "simd/math.hpp"
+#include "kernels/prefetch.hpp"
 #include "kernels/sums.hpp"
 #include "kernels/transpose.hpp"
 #include "kernels/direct.hpp"

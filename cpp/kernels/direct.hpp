@@ -200,6 +200,7 @@ KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step
   constexpr std::size_t lanes = DirectLanes::lanes;
   DirectLanes state;
   const auto load_row = [=](std::size_t row) KULLBACK_INLINE_LAMBDA {
+    prefetch_columns_ahead(z, step, n, row);
     const float* const from = z + static_cast<std::ptrdiff_t>(row) * step;
     return count >= lanes ? load(from) : partial_load(from, count, -Constants<float>::infinity);
   };
@@ -299,6 +300,7 @@ KULLBACK_INLINE void direct_softmax_columns(const float* exponentials, std::size
   for (std::size_t row = 0; row < n; ++row, exponentials += tile_rows, out += out_step) {
     for (std::size_t first = 0; first < count; first += lanes) {
       const auto high = load(factors.hi + first), low = load(factors.lo + first);
+      prefetch_columns_ahead(out + first, out_step, n, row);
       store_some(out + first, DirectFactors::times(load(exponentials + first), high, low), count - first);
     }
   }

@@ -105,6 +105,7 @@ KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, cons
                                                     std::size_t count, double* totals) {
   constexpr std::size_t lanes = Pack<float>::size;
   const auto load_row = [=](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
+    prefetch_columns_ahead(in[k], step[k], n, row);
     const float* const from = in[k] + static_cast<std::ptrdiff_t>(row) * step[k];
     return count >= lanes ? load(from) : partial_load(from, count, narrow_fill[k]);
   };

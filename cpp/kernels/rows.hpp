@@ -254,17 +254,6 @@ KULLBACK_INLINE void note_empty(RowStates& states, std::size_t row) {
   }
 }
 
-/// Asks for what lies ahead of a short row, one of several in as many arrays that are worked on together: between one
-/// and the next too much is done for the hardware to look ahead. More at a time than it can wait for would cost time.
-template <class T>
-KULLBACK_INLINE void prefetch_ahead(const T* row, std::ptrdiff_t stride, std::size_t n, int arrays) {
-  constexpr std::ptrdiff_t line = 64 / sizeof(T), ahead = 2048 / sizeof(T);
-  const auto length = static_cast<std::ptrdiff_t>(n);
-  const std::ptrdiff_t longest = 4096 / static_cast<std::ptrdiff_t>(sizeof(T)) / arrays;
-  if (length > longest || stride > 2 * length) return;
-  for (std::ptrdiff_t i = 0; i < stride; i += line) __builtin_prefetch(row + ahead + i);
-}
-
 template <class Op, class T>
 KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
                               RowStates& states, std::size_t row) {
@@ -394,7 +383,9 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
   const auto load_columns = [=](const auto* from) KULLBACK_INLINE_LAMBDA { return load_wide<Width>(from, count, 0); };
   const auto store_columns = [=](double* to, V x) KULLBACK_INLINE_LAMBDA { store_wide(to + first, x, count); };
   const auto step = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
-    return batch.in[k] + first + static_cast<std::ptrdiff_t>(row) * batch.step[k];
+    const T* const columns = batch.in[k] + first;
+    prefetch_columns_ahead(columns, batch.step[k], batch.n, row);
+    return columns + static_cast<std::ptrdiff_t>(row) * batch.step[k];
   };
 
   ColumnMaximum<V> most[maxima > 0 ? maxima : 1];
