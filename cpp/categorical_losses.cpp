@@ -305,7 +305,7 @@ class CategoricalJob {
     if (gradients_.size() != 1 || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr) return {};
     const Gradient& gradient = gradients_[0];
     if (gradient.plan.derivative != Derivative::of_predictions) return {};
-    return job_.keep(kernel_, tile, gradient.output.place(tile));
+    return job_.keep(kernel_, tile, gradient.output.place(tile), true);
   }
 
   /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing

@@ -165,12 +165,15 @@ struct Place {
   std::ptrdiff_t stride = 0;  ///< from row to row, or from one element of a column to the next
 };
 
-/// Where the exponentials of a tile are kept until they are mapped to results: in rows where the results will be, or as
-/// columns in the thread's buffer.
+/// What the results of a tile are made of, besides the states of its rows: exponentials, kept in rows where the results
+/// will be or as columns in the thread's buffer, or columns of logits.
 template <class T>
 struct Kept {
   Place<T> results;
-  T* columns = nullptr;
+  T* exponentials = nullptr;   ///< columns
+  const T* columns = nullptr;  ///< what is mapped, if columns are
+  std::ptrdiff_t step = 0;     ///< from one element of a column to the next
+  T* mapped = nullptr;         ///< columns that are to be turned into rows
 
   explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
@@ -234,19 +237,23 @@ class RowJob {
     }
   }
 
-  /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place.
-  Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results) const {
+  /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place; or where its
+  /// logits are found as columns.
+  Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
     if (!kernel.keeps_exponentials) return {};
+    T* const buffer = columns_ ? columns(tile.thread, inputs_.count()) : nullptr;
     if (transposes(kernel)) {
       if (results.rows == nullptr) return {};
-      return {results, columns(tile.thread, inputs_.count())};
+      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 0), tile_rows, buffer};
+      return {results, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
     const T* const logits = inputs_.element(0, tile.at[0]);
     if (results.rows == logits || results.columns == logits) return {};
-    if (inputs_.all_direct() && results.rows != nullptr) return {results, nullptr};
-    if (side_by_side_ && columns_ && kernel.columns != nullptr && results.columns != nullptr) {
-      return {results, columns(tile.thread, inputs_.count())};
+    if (inputs_.all_direct() && results.rows != nullptr && of_exponentials) return {results};
+    if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) {
+      if (!of_exponentials) return {results, nullptr, logits, inner_.stride[0][0] / item};
+      if (buffer != nullptr) return {results, buffer, buffer, tile_rows};
     }
     return {};
   }
@@ -385,7 +392,7 @@ class RowJob {
           batch.step[i] = inner_.stride[i][0] / item;
           batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
-        if (kept.columns != nullptr) batch.exponentials = kept.columns + begin * tile_rows;
+        if (kept.exponentials != nullptr) batch.exponentials = kept.exponentials + begin * tile_rows;
         kernel.columns(batch, setting, block);
       } else {
         kernel.rows(keeping(fetch(tile, begin, end, normalizers, tile.thread), kept, begin), setting, block);
@@ -402,7 +409,7 @@ class RowJob {
     batch.columns = tile.rows;
     batch.n = n_;
     batch.normalizers = normalizers;
-    batch.exponentials = kept.columns;
+    batch.exponentials = kept.exponentials;
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, i);
       prefetch_after<false>(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
@@ -670,16 +677,18 @@ class RowOutput {
           [&](T* out, std::ptrdiff_t stride) { map(RowMapBatch<T>{in, factors, out, stride}, setting); });
   }
 
-  /// Maps the exponentials that a job kept of a tile as columns; tells which rows are done.
+  /// Maps a tile as columns; tells which rows are done.
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
                               const RowFactors* factors, const Kept<T>& kept) const {
     const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
     if (kept.results.rows == nullptr) {
-      return every & map(known, factors, tile.rows, n, kept.columns, kept.results.columns, kept.results.stride);
+      return every &
+             map(known, factors, tile.rows, n, kept.columns, kept.step, kept.results.columns, kept.results.stride);
     }
-    const std::uint64_t done = every & map(known, factors, tile.rows, n, kept.columns, kept.columns, tile_rows);
+    const std::uint64_t done =
+        every & map(known, factors, tile.rows, n, kept.columns, kept.step, kept.mapped, tile_rows);
     prefetch_after<true>(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
-    columns_to_rows_(kept.columns, done, n, kept.results.rows, kept.results.stride);
+    columns_to_rows_(kept.mapped, done, n, kept.results.rows, kept.results.stride);
     return done;
   }
 
@@ -727,7 +736,7 @@ inline void note_row(RowStates& known, const RowStates& states, std::size_t row)
   }
 }
 
-/// Maps the rows of a tile by a kernel that takes exponentials, or what was kept of them.
+/// Maps the rows of a tile, or what was kept of them.
 template <class T>
 void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
               const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept) {
@@ -773,8 +782,9 @@ class RowMapJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates known;
       // Float64's exponentials are not those of the results.
-      const Kept<T> kept =
-          kernel_.columns == nullptr ? Kept<T>{} : job_.keep(*kernel_.normalizer, tile, out_.place(tile));
+      const Kept<T> kept = kernel_.columns == nullptr
+                               ? Kept<T>{}
+                               : job_.keep(*kernel_.normalizer, tile, out_.place(tile), kernel_.of_exponentials);
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
       };

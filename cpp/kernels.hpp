@@ -113,16 +113,18 @@ struct RowMapBatch {
 template <class T>
 using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
 
-/// Maps kept exponentials of columns, `tile_rows` apart, to columns of results. One bit per column tells which of these
-/// mean something.
+/// Maps columns of exponentials or logits to columns of results. One bit per column tells which of these mean
+/// something.
 template <class T>
 using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t columns,
-                                    std::size_t n, const T* exponentials, T* out, std::ptrdiff_t out_step);
+                                    std::size_t n, const T* in, std::ptrdiff_t in_step, T* out,
+                                    std::ptrdiff_t out_step);
 
 template <class T>
 struct RowMapKernel {
   RowMap<T> rows;
   ColumnMap<T> columns;  ///< or null
+  bool of_exponentials;  ///< whether it takes those that the normalizer kept, or logits
   const RowKernel<T>* normalizer;
 };
 

@@ -150,10 +150,9 @@ constexpr RowMap<T> row_map_of() {
   }
 }
 
-/// Null where kept exponentials do not make the results.
 template <class Op, class T>
 constexpr ColumnMap<T> column_map_of() {
-  if constexpr (Op::is_softmax && same<T, float>) {
+  if constexpr (has_direct_map<Op, T>) {
     return map_columns<Op>;
   } else {
     return nullptr;
@@ -177,8 +176,9 @@ template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
 #define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
-#define KULLBACK_ROW_MAP(name, operation) \
-  {map_rows<operation, T>, column_map_of<operation, T>(), &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_ROW_MAP(name, operation)                                                     \
+  {map_rows<operation, T>, column_map_of<operation, T>(), operation::Direct::of_exponentials, \
+   &row_kernel<LogNormalizer<1>, T>},
 #define KULLBACK_BINARY(name, operation, input)                                       \
   {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
    rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \

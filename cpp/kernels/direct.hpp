@@ -240,6 +240,7 @@ KULLBACK_INLINE std::uint64_t direct_columns(const float* z, std::ptrdiff_t step
 
 /// What makes multiples of softmax(z) of exponentials in some rows.
 struct DirectFactors {
+  static constexpr bool of_exponentials = true;
   float hi[tile_rows] = {}, lo[tile_rows] = {};
   std::uint64_t fitting = 0;  ///< one bit per row; the others are too extreme
 
@@ -267,41 +268,63 @@ struct DirectFactors {
 
   /// Adding 0 makes -0 of it 0.
   template <class V>
-  KULLBACK_INLINE static V times(V exponential, V high, V low) {
+  KULLBACK_INLINE static V map(V exponential, V high, V low) {
     return fma(exponential, high, exponential * low) + 0;
   }
 };
 
-/// A row of multiples of softmax(z), of its exponentials, or of its logits where those are null.
-KULLBACK_INLINE void direct_softmax(const float* z, const float* exponentials, std::size_t n, float high, float low,
-                                    float* out) {
-  constexpr std::size_t lanes = Pack<float>::size, group = Group<float>::size;
-  const auto map = [&](const float* from, auto exponential) KULLBACK_INLINE_LAMBDA {
-    const auto of = [&](auto x) KULLBACK_INLINE_LAMBDA {
-      using V = decltype(x);
-      return DirectFactors::times(exponential(x), broadcast_like<V>(high), broadcast_like<V>(low));
-    };
-    std::size_t i = 0;
-    for (; i + group <= n; i += group) store(out + i, of(load<float, group * sizeof(float)>(from + i)));
-    for (; i + lanes <= n; i += lanes) store(out + i, of(load(from + i)));
-    if (i < n) partial_store(out + i, n - i, of(partial_load(from + i, n - i, 0.0F)));
-  };
-  if (exponentials != nullptr) {
-    map(exponentials, [](auto x) KULLBACK_INLINE_LAMBDA { return x; });
-  } else {
-    map(z, [](auto x) KULLBACK_INLINE_LAMBDA { return direct_exp(x); });
+/// What makes log_softmax(z) of logits in some rows: log sum exp(z), in two parts.
+struct DirectShift {
+  static constexpr bool of_exponentials = false;
+  float hi[tile_rows] = {}, lo[tile_rows] = {};
+  std::uint64_t fitting = 0;  ///< one bit per row; of the others the sum would lose digits
+
+  KULLBACK_INLINE DirectShift(const double* most, const double* log_sum, const double*, std::size_t rows) {
+    constexpr double largest = 0x1p100, least = 0x1p-100, least_share = 0x1p-25;
+    for (std::size_t first = 0; first < rows; first += Pack<double>::size) {
+      const std::size_t count = rows - first;
+      const auto m = load_wide(most + first, count, 0), rest = load_wide(log_sum + first, count, 0);
+      const auto x = m + rest;
+      store_wide(hi + first, x, count);
+      store_wide(lo + first, x - load_wide(hi + first, count, 0), count);
+      fitting |= to_word((broadcast(largest) >= abs(m)) & (rest >= least) & (rest >= abs(m) * least_share)) << first;
+    }
   }
+
+  KULLBACK_INLINE bool fits(std::size_t row) const { return (fitting >> row & 1) != 0; }
+
+  template <class V>
+  KULLBACK_INLINE static V map(V logit, V high, V low) {
+    return (logit - high) - low;
+  }
+};
+
+/// The results of a row, of what `of` makes of its elements.
+template <class Direct, class Of>
+KULLBACK_INLINE void direct_map(const float* in, std::size_t n, float high, float low, float* out, Of of) {
+  constexpr std::size_t lanes = Pack<float>::size, group = Group<float>::size;
+  const auto map = [=](auto x) KULLBACK_INLINE_LAMBDA {
+    using V = decltype(x);
+    return Direct::map(of(x), broadcast_like<V>(high), broadcast_like<V>(low));
+  };
+  std::size_t i = 0;
+  for (; i + group <= n; i += group) store(out + i, map(load<float, group * sizeof(float)>(in + i)));
+  for (; i + lanes <= n; i += lanes) store(out + i, map(load(in + i)));
+  if (i < n) partial_store(out + i, n - i, map(partial_load(in + i, n - i, 0.0F)));
 }
 
-/// Columns of them, of columns of exponentials, which are `tile_rows` apart.
-KULLBACK_INLINE void direct_softmax_columns(const float* exponentials, std::size_t n, std::size_t count,
-                                            const DirectFactors& factors, float* out, std::ptrdiff_t out_step) {
+/// Those of columns.
+template <class Direct>
+KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t columns, std::size_t n, const float* in,
+                                        std::ptrdiff_t in_step, float* out, std::ptrdiff_t out_step) {
   constexpr std::size_t lanes = Pack<float>::size;
-  for (std::size_t row = 0; row < n; ++row, exponentials += tile_rows, out += out_step) {
-    for (std::size_t first = 0; first < count; first += lanes) {
-      const auto high = load(factors.hi + first), low = load(factors.lo + first);
+  for (std::size_t row = 0; row < n; ++row, in += in_step) {
+    for (std::size_t first = 0; first < columns; first += lanes) {
+      const std::size_t count = columns - first;
+      const auto high = load(direct.hi + first), low = load(direct.lo + first);
+      const auto x = count >= lanes ? load(in + first) : partial_load(in + first, count, 0.0F);
       prefetch_columns_ahead(out + first, out_step, n, row);
-      store_some(out + first, DirectFactors::times(load(exponentials + first), high, low), count - first);
+      store_some(out + first + static_cast<std::ptrdiff_t>(row) * out_step, Direct::map(x, high, low), count);
     }
   }
 }

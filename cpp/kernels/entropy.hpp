@@ -61,7 +61,8 @@ struct BinaryEntropy {
 
 /// A gradient that needs to know nothing of its row.
 struct PlainGradient {
-  static constexpr bool is_gradient = true, is_softmax = false;
+  using Direct = Nothing;
+  static constexpr bool is_gradient = true;
   static constexpr Reads reads = Reads::plain;
 };
 

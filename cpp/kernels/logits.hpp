@@ -116,12 +116,13 @@ struct LogNormalizer {
 
 /// A gradient that needs finished states.
 struct KnowingGradient {
-  static constexpr bool is_gradient = true, is_softmax = false;
+  using Direct = Nothing;
+  static constexpr bool is_gradient = true;
   static constexpr Reads reads = Reads::normalizers;
 };
 
 struct LogSumExpGradient : KnowingGradient {
-  static constexpr bool is_softmax = true;
+  using Direct = DirectFactors;
   static constexpr int inputs = 1;
 
   template <class Digits, class V>
@@ -419,13 +420,13 @@ struct JsDivergenceFromLogits : PlainSum {
 
 /// Not a gradient: the row's elements themselves.
 struct RowMapping {
-  static constexpr bool is_gradient = false, is_softmax = false;
+  static constexpr bool is_gradient = false;
   static constexpr Reads reads = Reads::normalizers;
   static constexpr int inputs = 1;
 };
 
 struct Softmax : RowMapping {
-  static constexpr bool is_softmax = true;
+  using Direct = DirectFactors;
 
   template <class Digits, class V>
   KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {
@@ -435,6 +436,8 @@ struct Softmax : RowMapping {
 };
 
 struct LogSoftmax : RowMapping {
+  using Direct = DirectShift;
+
   template <class Digits, class V>
   KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {
     const auto y = known.log_probability<Digits>(z);

@@ -209,6 +209,10 @@ KULLBACK_INLINE void map_row(const T* const* in, std::size_t n, const RowStates*
   }
 }
 
+/// Whether results are made of float32 exponentials or logits by two numbers of the row.
+template <class Op, class T>
+constexpr bool has_direct_map = !same<typename Op::Direct, Nothing> && same<T, float>;
+
 template <class Op, class T>
 void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   const T* in[max_inputs];
@@ -225,15 +229,24 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   const auto map_one = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
     map_row<Op>(in, batch.in.n, known, batch.factors, row, setting, out);
   };
-  if constexpr (Op::is_softmax && same<T, float>) {
-    const DirectFactors direct(known->max[0], known->hi[RowStates::log_sum],
-                               Op::is_gradient ? batch.factors->hi : nullptr, batch.in.rows);
+  if constexpr (has_direct_map<Op, T>) {
+    using Direct = typename Op::Direct;
+    const Direct direct(known->max[0], known->hi[RowStates::log_sum], Op::is_gradient ? batch.factors->hi : nullptr,
+                        batch.in.rows);
     const float* kept = batch.in.exponentials;
     for_each_row([&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-      if (direct.fits(row)) {
-        direct_softmax(in[0], kept, batch.in.n, direct.hi[row], direct.lo[row], out);
-      } else {
+      const auto map = [&](const float* from, auto of) KULLBACK_INLINE_LAMBDA {
+        direct_map<Direct>(from, batch.in.n, direct.hi[row], direct.lo[row], out, of);
+      };
+      const auto same_again = [](auto x) KULLBACK_INLINE_LAMBDA { return x; };
+      if (!direct.fits(row)) {
         map_one(row);
+      } else if constexpr (!Direct::of_exponentials) {
+        map(in[0], same_again);
+      } else if (kept != nullptr) {
+        map(kept, same_again);
+      } else {
+        map(in[0], [](auto x) KULLBACK_INLINE_LAMBDA { return direct_exp(x); });
       }
       if (kept != nullptr) kept += batch.in.exponentials_stride;
     });
@@ -242,14 +255,13 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
-/// Columns of a multiple of softmax, of exponentials that were kept.
+/// Columns of softmax, of exponentials that were kept, or of log_softmax.
 template <class Op>
 std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
-                          const float* exponentials, float* out, std::ptrdiff_t out_step) {
-  static_assert(Op::is_softmax);
-  const DirectFactors direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
-                             columns);
-  direct_softmax_columns(exponentials, n, columns, direct, out, out_step);
+                          const float* in, std::ptrdiff_t in_step, float* out, std::ptrdiff_t out_step) {
+  const typename Op::Direct direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
+                                   columns);
+  direct_map_columns(direct, columns, n, in, in_step, out, out_step);
   return direct.fitting;
 }
 

@@ -19,9 +19,10 @@
 ///                   Reads::normalizers: add(sum, normalizers, inputs...), once log sum exp is known as well
 ///     merge, finish of states, see RowKernel.
 ///
-/// A gradient of one is a struct with inputs, reads (plain or normalizers), is_softmax (whether it is softmax(z)) and
-/// of(setting[, known], inputs...), the derivative of the row's result with respect to one of its elements. An
-/// elementwise operation has of(setting, one, inputs...), in units of `one`; a gradient's first input is a factor.
+/// A gradient of one is a struct with inputs, reads (plain or normalizers), Direct (what makes it of float32 data, see
+/// direct.hpp, or Nothing) and of(setting[, known], inputs...), the derivative of the row's result with respect to one
+/// of its elements. An elementwise operation has of(setting, one, inputs...), in units of `one`; a gradient's first
+/// input is a factor.
 
 enum class Reads { plain, maxima, normalizers };
 
