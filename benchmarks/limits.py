@@ -42,6 +42,7 @@ PIECES: dict[str, dict[str, Count]] = {
         "narrow_sum": (0.75, 2.25, 0),  # of products; of two packs: product, error 2, sum, widened 3, added 2
         "narrow_add": (0, 1.5, 0),
         "narrow_scale": (1, 1.5, 0),
+        "narrow_shift": (0, 1, 0),  # two differences
         "narrow_loss": (0.5, 2, 0),  # from logits: -|z|, 1 - y, comparison, choice, product
         "narrow_mixture": (2, 4.5, 0),  # of two logarithms, with the first product's error
         "narrow_slope": (2, 5.5, 0.5),  # 1 + exp, quotient, its complement, choices 3, 1 - y, products 3, negation
@@ -83,6 +84,7 @@ NARROW: dict[str, Work] = {
     "cross_entropy": {"narrow_load": 2, "narrow_valid": 3, "narrow_log": 1, "narrow_sum": 1},
     "kl_divergence": {"narrow_load": 2, "narrow_valid": 3, "narrow_log_ratio": 1, "narrow_sum": 1},
     "softmax": _NARROW_SOFTMAX,
+    "log_softmax": {"term": 1, "narrow_load": 1, "narrow_shift": 1, "narrow_store": 1},
     f"{CE}.grad": _NARROW_SOFTMAX,
     f"{CE}.value_and_grad": _NARROW_SOFTMAX,
     BCE: {**_NARROW_BINARY, **_NARROW_ARRAY},
@@ -112,16 +114,7 @@ WORK: dict[str, Work] = {
     "js_divergence": {"load": 2, "valid": 2, "log": 2, "jensen": 1, "select": 6, "product": 4, "sum": 2, "add": 2},
     "logsumexp": {"term": 1},
     "entropy_from_logits": {"load": 1, "gap": 1, "exp": 1, "add": 2, "product": 1, "select": 1},
-    "kl_divergence_from_logits": {
-        "term": 2,
-        "load": 2,
-        "gap": 2,
-        "add": 8,
-        "select": 6,
-        "exp": 2,
-        "product": 6,
-        "sum": 1,
-    },
+    "kl_divergence_from_logits": {"load": 2, "gap": 2, "exp": 2, "add": 4, "product": 1, "select": 1},
     "softmax": _SOFTMAX,
     "log_softmax": {"term": 1, "load": 1, "gap": 1, "add": 1, "store": 1},
     "token_logprobs": {"term": 1},

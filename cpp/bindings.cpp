@@ -22,7 +22,13 @@ void evaluate_row(const RowKernel<T>& kernel, RowBatch<T> batch, const Setting& 
       kernel.normalizer->rows(batch, how_far, row);
       kernel.normalizer->finish(row, 1, how_far);
     };
-    normalize(0, Setting{}, normalizers);
+    if (kernel.shortcut != nullptr && setting.one == 1) {
+      kernel.shortcut->rows(batch, setting, normalizers);
+      kernel.shortcut->finish(normalizers, 1, setting);
+      if (!std::isnan(normalizers.hi[0][0])) return copy_row(normalizers, 0, states, 0);
+    } else {
+      normalize(0, Setting{}, normalizers);
+    }
     refine_normalizers<T>(normalizers, 1, normalize);
     batch.normalizers = &normalizers;
   }

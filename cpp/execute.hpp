@@ -145,6 +145,15 @@ void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& eva
   }
 }
 
+/// What is known of one row.
+inline void copy_row(const RowStates& from, std::size_t from_row, RowStates& to, std::size_t to_row) {
+  for (int k = 0; k < RowStates::max_maxima; ++k) to.max[k][to_row] = from.max[k][from_row];
+  for (int k = 0; k < RowStates::max_sums; ++k) {
+    to.hi[k][to_row] = from.hi[k][from_row];
+    to.lo[k][to_row] = from.lo[k][from_row];
+  }
+}
+
 /// Asks for what follows the rows of a tile, of `length` bytes each, unless these lie far apart. Short rows come and go
 /// a few lines at a time, between which too much is done for the hardware to look ahead. Inlined, for to GCC a function
 /// that does nothing else has no effect, and its calls none either.
@@ -295,23 +304,11 @@ class RowJob {
       kernel.finish(states, tile.rows, setting);
       return;
     }
+    if (kernel.shortcut != nullptr && setting.one == 1) return evaluate_shortly(kernel, tile, setting, states);
     RowStates normalizers;
     read(*kernel.normalizer, tile, Setting{}, nullptr, normalizers);
     kernel.normalizer->finish(normalizers, tile.rows, Setting{});
-    refine_normalizers<T>(normalizers, tile.rows, [&](std::size_t r, const Setting& magnified, RowStates& again) {
-      read(*kernel.normalizer, tile.row(r), magnified, nullptr, again);
-      kernel.normalizer->finish(again, 1, magnified);
-    });
-    read(kernel, tile, setting, &normalizers, states);
-    kernel.finish(states, tile.rows, setting);
-    for (int k = 0; k < RowStates::max_maxima; ++k) {
-      const int sum = RowStates::log_sum + k;
-      std::copy_n(normalizers.max[k], tile.rows, states.max[k]);
-      for (std::size_t r = 0; r < tile.rows; ++r) {
-        states.hi[sum][r] = normalizers.hi[sum][r] * setting.one;
-        states.lo[sum][r] = normalizers.lo[sum][r] * setting.one;
-      }
-    }
+    evaluate_normalized(kernel, tile, setting, normalizers, states);
   }
 
   /// Calls f(batch, begin, thread) for the blocks of a tile's rows, elements [begin, begin + batch.n), in any order.
@@ -423,6 +420,47 @@ class RowJob {
 
   T* columns(int thread, int i) const {
     return columns_.get() + static_cast<std::size_t>(thread * (inputs_.count() + 1) + i) * n_ * tile_rows;
+  }
+
+  void evaluate_normalized(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& normalizers,
+                           RowStates& states) {
+    refine_normalizers<T>(normalizers, tile.rows, [&](std::size_t r, const Setting& magnified, RowStates& again) {
+      read(*kernel.normalizer, tile.row(r), magnified, nullptr, again);
+      kernel.normalizer->finish(again, 1, magnified);
+    });
+    read(kernel, tile, setting, &normalizers, states);
+    kernel.finish(states, tile.rows, setting);
+    for (int k = 0; k < RowStates::max_maxima; ++k) {
+      const int sum = RowStates::log_sum + k;
+      std::copy_n(normalizers.max[k], tile.rows, states.max[k]);
+      for (std::size_t r = 0; r < tile.rows; ++r) {
+        states.hi[sum][r] = normalizers.hi[sum][r] * setting.one;
+        states.lo[sum][r] = normalizers.lo[sum][r] * setting.one;
+      }
+    }
+  }
+
+  /// By the shortcut, which knows what the normalizer does, and those rows it is not made for as others are.
+  void evaluate_shortly(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& states) {
+    read(*kernel.shortcut, tile, setting, nullptr, states);
+    kernel.shortcut->finish(states, tile.rows, setting);
+    std::size_t left = 0;
+    for (std::size_t r = 0; r < tile.rows; ++r) left += std::isnan(states.hi[0][r]);
+    if (left == 0) return;
+    RowStates normalizers, full;
+    const bool few = left < tile.rows / 8;
+    if (!few) {
+      normalizers = states;
+      evaluate_normalized(kernel, tile, setting, normalizers, full);
+    }
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if (!std::isnan(states.hi[0][r])) continue;
+      if (few) {
+        copy_row(states, r, normalizers, 0);
+        evaluate_normalized(kernel, tile.row(r), setting, normalizers, full);
+      }
+      copy_row(full, few ? 0 : r, states, r);
+    }
   }
 
   static RowBatch<T> keeping(RowBatch<T> batch, const Kept<T>& kept, std::size_t begin) {
@@ -727,15 +765,6 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
   }
 }
 
-/// What is known of one row of a tile.
-inline void note_row(RowStates& known, const RowStates& states, std::size_t row) {
-  for (int k = 0; k < RowStates::max_maxima; ++k) known.max[k][0] = states.max[k][row];
-  for (int k = 0; k < RowStates::max_sums; ++k) {
-    known.hi[k][0] = states.hi[k][row];
-    known.lo[k][0] = states.lo[k][row];
-  }
-}
-
 /// Maps the rows of a tile, or what was kept of them.
 template <class T>
 void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
@@ -753,7 +782,7 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap
   for (std::size_t r = 0; r < tile.rows; ++r) {
     if ((done >> r & 1) != 0) continue;
     RowStates one;
-    note_row(one, known, r);
+    copy_row(known, r, one, 0);
     RowFactors factor{};
     if (factors != nullptr) {
       factor.hi[0] = factors->hi[r];

@@ -90,6 +90,8 @@ struct RowKernel {
   void (*finish)(RowStates& states, std::size_t rows, const Setting& setting);
   /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
+  /// Makes the same in natural units, and sooner, of most rows; NaN of those it is not exact enough for. Or null.
+  const RowKernel* shortcut;
   /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
   std::size_t short_row;
   bool keeps_exponentials;  ///< see RowBatch

@@ -77,12 +77,12 @@ constexpr std::size_t short_row() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>,        columns<Op, T>,       merge<Op>, finish<Op, T>, nullptr,
-                                     short_row<Op, T>(), has_direct_way<Op, T>};
+constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,          finish<Op, T>,
+                                     nullptr,     nullptr,        short_row<Op, T>(), has_direct_way<Op, T>};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
-constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op, T>, nullptr, 0, false};
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op, T>, nullptr, nullptr, 0, false};
 
 /// The kernel that reads the rows before Op does.
 template <class Op, class T>
@@ -91,6 +91,16 @@ constexpr const RowKernel<T>* normalizer_of() {
     return &row_kernel<LogNormalizer<Op::inputs>, T>;
   } else {
     return nullptr;
+  }
+}
+
+template <class Op, class T>
+constexpr const RowKernel<T>* shortcut_of() {
+  using Shortcut = typename ShortcutOf<Op>::Type;
+  if constexpr (same<Shortcut, Nothing>) {
+    return nullptr;
+  } else {
+    return &row_kernel<Shortcut, T>;
   }
 }
 
@@ -105,9 +115,9 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Op, T>,          columns_of<Op, T>(),    merge<Op>,
-                                    finish<Op, T>,        normalizer_of<Op, T>(), short_row<Op, T>(),
-                                    has_direct_way<Op, T>};
+constexpr RowKernel<T> kernel_of = {rows<Op, T>,        columns_of<Op, T>(),    merge<Op>,
+                                    finish<Op, T>,      normalizer_of<Op, T>(), shortcut_of<Op, T>(),
+                                    short_row<Op, T>(), has_direct_way<Op, T>};
 
 template <class Op, int Input, class T>
 constexpr const RowKernel<T>* knowledge_of() {

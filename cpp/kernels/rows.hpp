@@ -26,6 +26,14 @@
 
 enum class Reads { plain, maxima, normalizers };
 
+/// See RowKernel::shortcut.
+template <class Op>
+struct ShortcutOf {
+  using Type = Nothing;
+};
+template <class Op>
+constexpr bool is_shortcut = false;
+
 template <class V>
 KULLBACK_INLINE V as_lanes(double x) {
   return broadcast_like<V>(x);
@@ -523,7 +531,7 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
 /// Eight rows' worth of a state, or fewer.
 struct RowLanes {
   std::size_t first, count;
-  bool spare;  ///< whether states are no better than float32's direct way makes them, and a calculation need not be
+  bool spare;  ///< whether a calculation need not be better than float32 results are
 
   KULLBACK_INLINE Pack<double> load(const double* from, double fill = 0) const {
     return load_wide(from + first, count, fill);
@@ -559,7 +567,7 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
 
 template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows<has_direct_way<Op, T>>(
+  for_rows<has_direct_way<Op, T> || (is_shortcut<Op> && same<T, float>)>(
       rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 
