@@ -1,7 +1,6 @@
 /// The extension module _core: one function per line of kernels.def, and the run-time settings.
 ///
-/// Arguments come positionally from the Python wrappers and are taken as plain handles: pybind11's own conversions and
-/// keywords would cost more than a small reduction.
+/// Arguments come positionally from the Python wrappers and are taken as plain handles.
 
 #include <pybind11/pybind11.h>
 
@@ -9,6 +8,7 @@
 #include <string>
 
 #include "calls.hpp"
+#include "functions.hpp"
 
 namespace kullback {
 namespace {
@@ -136,7 +136,7 @@ std::string gradient_name(const char* name) { return std::string(name) + "_gradi
 
 /// def name(inputs..., axis, base, keepdims, out), and its gradient
 void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* input) {
-  m.def(name, [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+  define(m, name, [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
     const FloatingPointMode mode;
     if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
       if (auto result = plain_row(member, base, p)) return result;
@@ -144,36 +144,38 @@ void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, co
     const Operand operand(input, p);
     return reduce_rows(member, {&operand}, axis, base, keepdims, out);
   });
-  m.def(gradient_name(name).c_str(), [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims,
-                                         py::handle grad_output, bool value, py::handle out) {
-    const FloatingPointMode mode;
-    const Operand operand(input, p);
-    return row_gradient(member, {&operand}, axis, base, keepdims, {value, {}, grad_output, false}, out);
-  });
+  define(m, gradient_name(name),
+         [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle grad_output, bool value,
+             py::handle out) {
+           const FloatingPointMode mode;
+           const Operand operand(input, p);
+           return row_gradient(member, {&operand}, axis, base, keepdims, {value, {}, grad_output, false}, out);
+         });
 }
 
 void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* first_input,
                  const char* second_input) {
-  m.def(name, [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
-    const FloatingPointMode mode;
-    if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
-      if (auto result = plain_row(member, base, p, q)) return result;
-    }
-    const Operand first(first_input, p), second(second_input, q);
-    return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
-  });
-  m.def(gradient_name(name).c_str(),
-        [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle wrt,
-            py::handle grad_output, bool value, py::handle out) {
-          const FloatingPointMode mode;
-          const Operand first(first_input, p), second(second_input, q);
-          return row_gradient(member, {&first, &second}, axis, base, keepdims, {value, wrt, grad_output, false}, out);
-        });
+  define(m, name,
+         [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+           const FloatingPointMode mode;
+           if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
+             if (auto result = plain_row(member, base, p, q)) return result;
+           }
+           const Operand first(first_input, p), second(second_input, q);
+           return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
+         });
+  define(m, gradient_name(name),
+         [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle wrt,
+             py::handle grad_output, bool value, py::handle out) {
+           const FloatingPointMode mode;
+           const Operand first(first_input, p), second(second_input, q);
+           return row_gradient(member, {&first, &second}, axis, base, keepdims, {value, wrt, grad_output, false}, out);
+         });
 }
 
 /// def name(z, axis, out)
 void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> member) {
-  m.def(name, [member](py::handle z, py::handle axis, py::handle out) {
+  define(m, name, [member](py::handle z, py::handle axis, py::handle out) {
     const FloatingPointMode mode;
     const Operand operand("z", z);
     Operands operands = {&operand};
@@ -199,7 +201,7 @@ void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> membe
 
 /// def name(p, base, out), and its gradient
 void define_map(py::module_& m, const char* name, Member<MapMeasure> member, const char* input) {
-  m.def(name, [=](py::handle p, py::handle base, py::handle out) {
+  define(m, name, [=](py::handle p, py::handle base, py::handle out) {
     const FloatingPointMode mode;
     const Operand operand(input, p);
     const Target& target = active_target();
@@ -207,16 +209,16 @@ void define_map(py::module_& m, const char* name, Member<MapMeasure> member, con
                         parse_base(base), Setting{}, out);
   });
   if ((active_target().float32.*member.float32).gradient == nullptr) return;
-  m.def(gradient_name(name).c_str(),
-        [=](py::handle p, py::handle base, py::handle grad_output, bool value, py::handle out) {
-          const FloatingPointMode mode;
-          return map_gradient(member, input, p, base, {value, {}, grad_output, false}, out);
-        });
+  define(m, gradient_name(name),
+         [=](py::handle p, py::handle base, py::handle grad_output, bool value, py::handle out) {
+           const FloatingPointMode mode;
+           return map_gradient(member, input, p, base, {value, {}, grad_output, false}, out);
+         });
 }
 
 /// def name(x), for the tests of simd/math.hpp
 void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
-  m.def(name, [member](py::handle x) {
+  define(m, name, [member](py::handle x) {
     const FloatingPointMode mode;
     const Operand operand("x", x);
     const Target& target = active_target();
@@ -226,46 +228,49 @@ void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
 }
 
 void define_binary(py::module_& m, const char* name, Member<BinaryKernel> member, const char* input) {
-  m.def(name, [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
-                  py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
-    const FloatingPointMode mode;
-    return binary_loss(member, input, {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out});
-  });
-  m.def(gradient_name(name).c_str(),
-        [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
-            py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt, py::handle grad_output,
-            bool value, bool hessian, py::handle out) {
-          const FloatingPointMode mode;
-          return binary_gradient(member, input,
-                                 {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out},
-                                 {value, wrt, grad_output, hessian});
-        });
+  define(m, name,
+         [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
+             py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
+           const FloatingPointMode mode;
+           return binary_loss(member, input,
+                              {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out});
+         });
+  define(m, gradient_name(name),
+         [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
+             py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt, py::handle grad_output,
+             bool value, bool hessian, py::handle out) {
+           const FloatingPointMode mode;
+           return binary_gradient(member, input,
+                                  {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out},
+                                  {value, wrt, grad_output, hessian});
+         });
 }
 
 void define_categorical(py::module_& m, const char* name, Member<CategoricalKernel> member, const char* input) {
-  m.def(name, [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight,
-                  py::handle sample_weight, py::handle ignore_index, py::handle label_smoothing, py::handle base,
-                  py::handle reduction, py::handle out) {
-    const FloatingPointMode mode;
-    return categorical_loss(
-        member, input,
-        {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out});
-  });
-  m.def(gradient_name(name).c_str(),
-        [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
-            py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt,
-            py::handle grad_output, bool value, bool hessian, py::handle out) {
-          const FloatingPointMode mode;
-          const GradientRequest request{value, wrt, grad_output, hessian};
-          return categorical_loss(
-              member, input,
-              {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out},
-              &request);
-        });
+  define(
+      m, name,
+      [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
+          py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
+        const FloatingPointMode mode;
+        return categorical_loss(
+            member, input,
+            {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out});
+      });
+  define(m, gradient_name(name),
+         [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
+             py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt,
+             py::handle grad_output, bool value, bool hessian, py::handle out) {
+           const FloatingPointMode mode;
+           const GradientRequest request{value, wrt, grad_output, hessian};
+           return categorical_loss(
+               member, input,
+               {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out},
+               &request);
+         });
 }
 
 void define_tokens(py::module_& m, const char* name, Member<TokenKernel> member) {
-  m.def(name, [member](py::handle logits, py::handle tokens, py::handle axis, py::handle base, py::handle out) {
+  define(m, name, [member](py::handle logits, py::handle tokens, py::handle axis, py::handle base, py::handle out) {
     const FloatingPointMode mode;
     return token_logprobs(member, logits, tokens, axis, base, out);
   });

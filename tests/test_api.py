@@ -659,3 +659,27 @@ def test_docstrings(measure):
     assert places == sorted(places)
     assert f">>> kb.{measure.name}(" in doc
     assert ".. math::" in doc
+
+
+@pytest.mark.parametrize("name", [name for name, kind in _core.kernels() if kind != "pack"])
+def test_core_functions_count_their_arguments(name):
+    function = getattr(_core, name)
+    with pytest.raises(TypeError) as none:
+        function()
+    expected = int(re.fullmatch(rf"{name}\(\) takes (\d+) positional arguments but 0 were given", str(none.value))[1])
+    for count in (expected - 1, expected + 1):
+        with pytest.raises(TypeError, match=f"but {count} were given"):
+            function(*(1.0,) * count)
+    with pytest.raises(TypeError, match="no keyword arguments"):
+        function(*(1.0,) * (expected - 1), out=None)
+
+
+def test_core_functions_pass_exceptions_on():
+    class Undecided:
+        def __bool__(self) -> bool:
+            raise LookupError("undecided")
+
+    with pytest.raises(LookupError, match="undecided"):
+        _core.entropy_gradient(np.ones(3), -1, None, False, None, Undecided(), None)
+    with pytest.raises(ValueError, match="base"):
+        _core.entropy_gradient(np.ones(3), -1, 1.0, False, None, False, None)
