@@ -356,8 +356,10 @@ void put_strides(std::ptrdiff_t (&strides)[Dims::operands], Operands& operands, 
   }
 }
 
-bool equal(const Shape& a, const Shape& b) {
-  return a.ndim == b.ndim && std::equal(a.length, a.length + a.ndim, b.length);
+bool has_shape(const Operand& operand, const Shape& shape) {
+  bool same = operand.ndim() == shape.ndim;
+  for (int d = 0; same && d < shape.ndim; ++d) same = operand.length(d) == shape.length[d];
+  return same;
 }
 
 namespace {

@@ -184,7 +184,7 @@ void require_fits(const Operand& operand, const Shape& shape, const char* meanin
 DType result_dtype(Operands& operands);
 Shape broadcast_shapes(Operands& operands);
 
-bool equal(const Shape& a, const Shape& b);
+bool has_shape(const Operand& operand, const Shape& shape);
 
 /// The stride of an operand along dimension d of the shape it is broadcast to.
 std::ptrdiff_t broadcast_stride(const Operand& operand, const Shape& shape, int d);

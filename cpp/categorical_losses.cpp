@@ -35,14 +35,18 @@ class Accumulator {
  private:
   struct Lanes {
     double hi[lanes] = {}, lo[lanes] = {};
+    std::size_t used = 0;  ///< those behind are 0
 
     void add(std::size_t row, Partial term) {
-      Partial sum{hi[row % lanes], lo[row % lanes]};
+      const std::size_t lane = row % lanes;
+      Partial sum{hi[lane], lo[lane]};
       kullback::add(sum, term);
-      hi[row % lanes] = sum.hi;
-      lo[row % lanes] = sum.lo;
+      hi[lane] = sum.hi;
+      lo[lane] = sum.lo;
+      used = std::max(used, lane + 1);
     }
     void add(const double* term_hi, const double* term_lo) {
+      used = lanes;
       for (std::size_t lane = 0; lane < lanes; ++lane) {
         const Partial next = two_sum(hi[lane], term_hi[lane]);
         hi[lane] = next.hi;
@@ -51,7 +55,7 @@ class Accumulator {
     }
     Partial fold() {
       for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-        for (std::size_t lane = 0; lane < half; ++lane) add(lane, {hi[lane + half], lo[lane + half]});
+        for (std::size_t lane = half; lane < std::min(used, 2 * half); ++lane) add(lane - half, {hi[lane], lo[lane]});
       }
       return {hi[0], lo[0]};
     }
@@ -554,7 +558,7 @@ bool are_indices(const Operand& labels, const Operand& predictions, int axis) {
   if (!labels.integer()) {
     throw py::type_error("labels has dtype " + labels.dtype_name() + "; expected an integer dtype for class indices");
   }
-  if (!equal(shape_of(labels), rows)) throw_label_shape(labels, predictions, axis);
+  if (!has_shape(labels, rows)) throw_label_shape(labels, predictions, axis);
   return true;
 }
 

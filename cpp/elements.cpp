@@ -34,7 +34,7 @@ void run(const MapPlans& plans, Operands& operands, DType dtype, const Dims& dim
 const Operand* model_of(Operands& operands, const Shape& shape) {
   const Operand* model = nullptr;
   for (const Operand* operand : operands) {
-    if (operand != nullptr && equal(shape_of(*operand), shape)) model = operand;
+    if (operand != nullptr && has_shape(*operand, shape)) model = operand;
   }
   return model;
 }

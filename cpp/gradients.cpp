@@ -56,7 +56,7 @@ py::object gradient_result(py::object value, py::object first, py::object second
 }
 
 GradOutput::GradOutput(py::handle object, const Shape& value)
-    : operand_("grad_output", object.is_none() ? py::handle(py::float_(1.0)) : object) {
+    : operand_(object.is_none() ? Operand("grad_output") : Operand("grad_output", object)) {
   require_fits(operand_, value, ", that of the value, or what broadcasts to it");
 }
 
@@ -108,20 +108,21 @@ void add_up(const Kernels<T>& kernels, const Kernels<U>& of_result, const Operan
 }  // namespace
 
 GradientOutput::GradientOutput(py::handle out, const Operand& argument, const Shape& shape, DType dtype)
-    : own_(shape_of(argument)),
+    : argument_(argument),
       shape_(shape),
       own_dtype_(own_dtype(argument)),
       dtype_(dtype),
-      target_(out, own_, own_dtype_, &argument) {
-  if (own_dtype_ != dtype || !equal(own_, shape)) full_.emplace(py::none(), shape, dtype);
+      target_(out, shape_of(argument), own_dtype_, &argument) {
+  if (own_dtype_ != dtype || !has_shape(argument, shape)) full_.emplace(py::none(), shape, dtype);
 }
 
 py::object GradientOutput::result() {
   if (full_) {
     const Operand full("gradient", full_->result(), false);
+    const Shape own = shape_of(argument_);
     with_kernels(dtype_, [&](const auto& kernels, auto) {
       with_kernels(own_dtype_,
-                   [&](const auto& of_result, auto) { add_up(kernels, of_result, full, shape_, own_, target_); });
+                   [&](const auto& of_result, auto) { add_up(kernels, of_result, full, shape_, own, target_); });
     });
   }
   return target_.result();

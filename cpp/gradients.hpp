@@ -48,6 +48,7 @@ class GradOutput {
 /// computed in another array first, and added up.
 class GradientOutput {
  public:
+  /// Refers to the argument and to the common shape.
   GradientOutput(py::handle out, const Operand& argument, const Shape& shape, DType dtype);
 
   /// Where the gradient of every element is written, in the common shape.
@@ -60,7 +61,8 @@ class GradientOutput {
   py::object result();
 
  private:
-  Shape own_, shape_;
+  const Operand& argument_;
+  const Shape& shape_;
   DType own_dtype_, dtype_;
   Output target_;
   std::optional<Output> full_;

@@ -39,52 +39,73 @@ class TokenJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates states;
       job_.evaluate(kernel_.normalizer, tile, Setting{}, states);
-      for (std::size_t r = 0; r < tile.rows; ++r) tokens_of(tile.row(r), states, r);
+      if (tile.rows < tokens_per_row_) {
+        for (std::size_t r = 0; r < tile.rows; ++r) {
+          for (std::size_t first = 0; first < tokens_per_row_; first += tile_rows) {
+            work_on(tile, states, {{r, 0}, {first, 1}, std::min(tile_rows, tokens_per_row_ - first)});
+          }
+        }
+      } else {
+        for (std::size_t k = 0; k < tokens_per_row_; ++k) work_on(tile, states, {{0, 1}, {k, 0}, tile.rows});
+      }
     });
   }
 
  private:
-  /// The tokens of one row, of which `states` knows the normalizer in column r.
-  void tokens_of(const Tile& row, const RowStates& states, std::size_t r) {
-    for (std::size_t first = 0; first < tokens_per_row_; first += tile_rows) {
-      const std::size_t count = std::min(tile_rows, tokens_per_row_ - first);
-      const auto skip = static_cast<std::ptrdiff_t>(first);
-      std::int64_t token[tile_rows];
-      tokens_.read(token, row.at[Dims::labels] + skip * token_stride_, token_stride_, count);
-      double logit[tile_rows];
-      for (std::size_t k = 0; k < count; ++k) {
-        const bool good = tokens_.in_range(token[k]);
-        if (!good) bad_token_.store(true, std::memory_order_relaxed);
-        logit[k] = good ? logits_(row.at[0] + token[k] * class_stride_) : std::nan("");
-      }
-      T results[tile_rows];
-      losses_of(row, states, r, logit, count, results);
-      char* out = out_ + row.at[Dims::output] + skip * out_stride_;
-      for (std::size_t k = 0; k < count; ++k, out += out_stride_) std::memcpy(out, &results[k], sizeof(T));
+  struct Walk {
+    std::size_t first, step;
+
+    std::size_t operator[](std::size_t i) const { return first + i * step; }
+    /// In bytes, where neighbours are that far apart.
+    std::ptrdiff_t offset(std::ptrdiff_t stride) const { return static_cast<std::ptrdiff_t>(first) * stride; }
+    std::ptrdiff_t step_of(std::ptrdiff_t stride) const { return static_cast<std::ptrdiff_t>(step) * stride; }
+  };
+
+  /// Tokens that are worked on together: one of each row of a tile, or some of one row.
+  struct Run {
+    Walk row, token;
+    std::size_t count;
+  };
+
+  void work_on(const Tile& tile, const RowStates& states, const Run& run) {
+    constexpr int t = Dims::labels, o = Dims::output;
+    std::int64_t token[tile_rows];
+    tokens_.read(token, tile.at[t] + run.row.offset(tile.step[t]) + run.token.offset(token_stride_),
+                 run.row.step_of(tile.step[t]) + run.token.step_of(token_stride_), run.count);
+    double logit[tile_rows];
+    for (std::size_t i = 0; i < run.count; ++i) {
+      const bool good = tokens_.in_range(token[i]);
+      if (!good) bad_token_.store(true, std::memory_order_relaxed);
+      const std::ptrdiff_t row = tile.at[0] + static_cast<std::ptrdiff_t>(run.row[i]) * tile.step[0];
+      logit[i] = good ? logits_(row + token[i] * class_stride_) : std::nan("");
     }
+    T results[tile_rows];
+    losses_of(tile, states, run, logit, results);
+    char* out = out_ + tile.at[o] + run.row.offset(tile.step[o]) + run.token.offset(out_stride_);
+    const std::ptrdiff_t out_step = run.row.step_of(tile.step[o]) + run.token.step_of(out_stride_);
+    for (std::size_t i = 0; i < run.count; ++i, out += out_step) std::memcpy(out, &results[i], sizeof(T));
   }
 
-  void losses_of(const Tile& row, const RowStates& states, std::size_t r, const double* logit, std::size_t count,
-                 T* results) {
-    const auto evaluate = [&](const RowStates& normalizer, std::size_t column, const double* at, std::size_t n,
+  void losses_of(const Tile& tile, const RowStates& states, const Run& run, const double* logit, T* results) {
+    const auto evaluate = [&](const RowStates& normalizers, Walk row, const double* at, std::size_t count,
                               const Setting& setting, RowStates& losses, T* to) {
-      for (std::size_t k = 0; k < n; ++k) {
-        losses.max[0][k] = normalizer.max[0][column];
-        losses.hi[0][k] = normalizer.hi[0][column];
-        losses.lo[0][k] = normalizer.lo[0][column];
+      for (std::size_t i = 0; i < count; ++i) {
+        losses.max[0][i] = normalizers.max[0][row[i]];
+        losses.hi[0][i] = normalizers.hi[0][row[i]];
+        losses.lo[0][i] = normalizers.lo[0][row[i]];
       }
-      kernel_.loss(losses, n, LossTerms{at, nullptr, nullptr, false}, setting);
-      kernels_.round(losses, n, scale_, setting, to);
+      kernel_.loss(losses, count, LossTerms{at, nullptr, nullptr, false}, setting);
+      kernels_.round(losses, count, scale_, setting, to);
     };
     RowStates losses;
-    evaluate(states, r, logit, count, Setting{}, losses, results);
-    for (std::size_t k = 0; k < count; ++k) {
-      if (!drowned<T>(losses.hi[0][k])) continue;
+    evaluate(states, run.row, logit, run.count, Setting{}, losses, results);
+    for (std::size_t i = 0; i < run.count; ++i) {
+      if (!drowned<T>(losses.hi[0][i])) continue;
       Setting magnified;
       magnified.one = magnified.mass_unit = magnification;
       RowStates again, normalizer;
-      job_.evaluate(kernel_.normalizer, row, magnified, normalizer);
-      evaluate(normalizer, 0, logit + k, 1, magnified, again, results + k);
+      job_.evaluate(kernel_.normalizer, tile.row(run.row[i]), magnified, normalizer);
+      evaluate(normalizer, {0, 0}, logit + i, 1, magnified, again, results + i);
     }
   }
 
@@ -112,16 +133,16 @@ py::object token_logprobs(const Member<TokenKernel>& member, py::handle logits, 
   if (!t.integer()) {
     throw py::type_error("tokens has dtype " + t.dtype_name() + "; expected an integer dtype");
   }
-  if (!equal(several ? without(shape_of(t), class_axis) : shape_of(t), row_shape)) {
-    Shape expected = shape;
-    throw py::value_error("tokens has shape " + show(shape_of(t)) + " and logits " + show(expected) +
+  Shape result_shape = several ? shape : row_shape;
+  if (several) result_shape.length[class_axis] = t.length(class_axis);
+  if (!has_shape(t, result_shape)) {
+    throw py::value_error("tokens has shape " + show(shape_of(t)) + " and logits " + show(shape) +
                           "; expected tokens of shape " + show(row_shape) + ", or with any number of them along axis " +
                           std::to_string(class_axis));
   }
   const Labels classes(t, static_cast<std::size_t>(shape.length[class_axis]));
   const DType dtype = result_dtype({&z});
   const Partial scale = parse_base(base);
-  const Shape result_shape = shape_of(t);
   Output output(out, result_shape, dtype);
   Operands of_logits = {&z}, of_tokens = {&t};
   output.separate_from(of_logits, shape, false);
