@@ -127,26 +127,18 @@ class CategoricalJob {
   void add(const GradientPlan& plan) {
     of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
     takes_ones_ = takes_ones_ || (plan.derivative == Derivative::of_labels && call_.predictions_input == 1);
-    gradients_.push_back(
-        {plan, RowOutput<T>(kernels_, inner_, Dims::gradient + static_cast<int>(gradients_.size()), plan.out)});
+    const int k = gradients_[0] ? 1 : 0;
+    gradients_[k].emplace(Gradient{plan, RowOutput<T>(kernels_, inner_, Dims::gradient + k, plan.out)});
   }
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
-    job_.prepare(kernel_.columns == nullptr || !gradients_.empty());
-    for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
+    job_.prepare(kernel_.columns == nullptr || gradients_[0]);
+    for (auto& gradient : gradients_) {
+      if (gradient) gradient->output.prepare(job_.threads());
+    }
     if (takes_ones_) ones_.assign(std::min(job_.length(), block_size), T{1});
-    if (call_.reduction == Reduction::none) return;
-    // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
-    constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;
-    const std::size_t rows = std::max<std::size_t>(job_.rows(), 1);
-    const std::size_t length = std::max<std::size_t>(elements() / rows, 1);
-    rows_in_sum_ = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
-    // As columns, a few rows would take as long as a pack of them.
-    constexpr std::size_t some_rows = 32;
-    if (rows_in_sum_ > some_rows / 4) rows_in_sum_ = (rows_in_sum_ + some_rows - 1) / some_rows * some_rows;
-    sums_.resize((job_.rows() + rows_in_sum_ - 1) / rows_in_sum_);
   }
 
   void run() {
@@ -207,10 +199,18 @@ class CategoricalJob {
   /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
   template <class F>
   void accumulate_tiles(F&& f) {
+    // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
+    constexpr std::size_t most_sums = 1024, elements_in_sum = std::size_t{1} << 14;
+    const std::size_t rows = job_.rows(), length = std::max<std::size_t>(job_.length(), 1);
+    std::size_t rows_in_sum = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
+    // As columns, a few rows would take as long as a pack of them.
+    constexpr std::size_t some_rows = 32;
+    if (rows_in_sum > some_rows / 4) rows_in_sum = (rows_in_sum + some_rows - 1) / some_rows * some_rows;
+    sums_.resize((rows + rows_in_sum - 1) / rows_in_sum);
     job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
       for (std::size_t s = begin; s < end; ++s) {
         Accumulator sum;
-        const std::size_t first = s * rows_in_sum_, last = std::min(first + rows_in_sum_, job_.rows());
+        const std::size_t first = s * rows_in_sum, last = std::min(first + rows_in_sum, rows);
         job_.for_tiles(first, last, thread, [&](const Tile& tile) { f(tile, tile.first - first, sum); });
         sums_[s] = sum.fold();
       }
@@ -283,8 +283,8 @@ class CategoricalJob {
     TileLabels found;
     look_up(tile, found);
     TileKnowledge known;
-    const bool noting = !gradients_.empty() && all_.gradient.of_states;
-    if (!gradients_.empty()) find_factors(tile, known.factors);
+    const bool noting = gradients_[0] && all_.gradient.of_states;
+    if (gradients_[0]) find_factors(tile, known.factors);
     const Kept<T> kept = keep(tile);
     if (call_.value || noting) {
       const auto emit = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
@@ -298,7 +298,7 @@ class CategoricalJob {
       };
       with_losses(tile, found, kept, emit);
     }
-    if (!gradients_.empty()) {
+    if (gradients_[0]) {
       if (noting && of_confidence_) note_confidence(tile, known.states);
       make_gradients(tile, found, known, kept);
     }
@@ -306,8 +306,9 @@ class CategoricalJob {
 
   /// Where the exponentials of a tile are kept for its gradient, if that is made of nothing else.
   Kept<T> keep(const Tile& tile) const {
-    if (gradients_.size() != 1 || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr) return {};
-    const Gradient& gradient = gradients_[0];
+    if (!gradients_[0] || gradients_[1] || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr)
+      return {};
+    const Gradient& gradient = *gradients_[0];
     if (gradient.plan.derivative != Derivative::of_predictions) return {};
     return job_.keep(kernel_, tile, gradient.output.place(tile), true);
   }
@@ -440,30 +441,32 @@ class CategoricalJob {
     setting.shift = shift_;
     // The classes of rows are put in afterwards; until then they get what is spread evenly.
     if (call_.labels != nullptr) setting.keep = {0, 0};
-    RowFactors by_mass;
+    RowFactors times_mass;
     const bool unit_mass = call_.labels != nullptr && call_.weight == nullptr && !call_.smooth;
-    if (unit_mass) by_mass = known.factors;
+    const RowFactors& by_mass = unit_mass ? known.factors : times_mass;
     for (std::size_t r = 0; all_.gradient.of_states && !unit_mass && r < tile.rows; ++r) {
       const Partial mass{known.states.hi[0][r], known.states.lo[0][r]};
       // 0 silences an infinite mass, but not NaN.
       const bool silent = known.factors.hi[r] == 0 && std::isinf(mass.hi);
       const Partial factor = silent ? Partial{0, 0} : product({known.factors.hi[r], known.factors.lo[r]}, mass);
-      by_mass.hi[r] = factor.hi;
-      by_mass.lo[r] = factor.lo;
+      times_mass.hi[r] = factor.hi;
+      times_mass.lo[r] = factor.lo;
     }
     if (kept) {
       const auto& kernels = all_.gradient;
-      map_tile(job_, gradients_[0].output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
+      map_tile(job_, gradients_[0]->output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
                setting, kept);
     } else {
       job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
-        for (const Gradient& gradient : gradients_) {
-          write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
+        for (const auto& gradient : gradients_) {
+          if (gradient) write(*gradient, tile, in, begin, thread, known.factors, by_mass, setting);
         }
       });
     }
     if (call_.labels == nullptr) return;
-    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
+    for (const auto& gradient : gradients_) {
+      if (gradient) put_labels(*gradient, tile, found, known);
+    }
   }
 
   void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -532,13 +535,12 @@ class CategoricalJob {
   Lookup<T> predictions_, weight_, sample_weight_;
   const Dims& inner_;
   char* out_;
-  std::vector<Gradient> gradients_;
+  std::optional<Gradient> gradients_[2];
   bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};
   bool takes_ones_ = false;  ///< as weights, which the kernel reads and the call has not
   std::vector<T> ones_;
-  std::size_t rows_in_sum_ = 1;
   std::vector<Totals> sums_;
   std::atomic<bool> bad_label_{false};
 };
