@@ -122,6 +122,7 @@ const Source* find_source(int type_num) {
 }
 
 bool is_masked_array(py::handle object) {
+  if (Py_TYPE(object.ptr()) == api().PyArray_Type_) return false;
   // Nothing can be one before numpy.ma was imported.
   const auto modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
   if (!modules.contains("numpy.ma")) return false;
@@ -290,10 +291,11 @@ std::array<int, max_dims> memory_order(const Operand& operand) {
   std::array<int, max_dims> order;
   const auto end = order.begin() + operand.ndim();
   std::iota(order.begin(), end, 0);
-  std::sort(order.begin(), end, [&](int a, int b) {
+  const auto before = [&](int a, int b) {
     const auto a_step = std::abs(operand.stride(a)), b_step = std::abs(operand.stride(b));
     return a_step != b_step ? a_step > b_step : a < b;
-  });
+  };
+  if (!std::is_sorted(order.begin(), end, before)) std::sort(order.begin(), end, before);
   return order;
 }
 
@@ -321,11 +323,11 @@ DType result_dtype(Operands& operands) {
 Shape broadcast_shapes(Operands& operands) {
   Shape shape;
   for (const Operand* operand : operands) {
-    if (operand != nullptr) shape.ndim = std::max(shape.ndim, operand->ndim());
-  }
-  std::fill_n(shape.length, shape.ndim, 1);
-  for (const Operand* operand : operands) {
-    if (operand == nullptr) continue;
+    if (operand == nullptr || has_shape(*operand, shape)) continue;
+    const int missing = std::max(operand->ndim() - shape.ndim, 0);
+    std::copy_backward(shape.length, shape.length + shape.ndim, shape.length + shape.ndim + missing);
+    std::fill_n(shape.length, missing, 1);
+    shape.ndim += missing;
     const int offset = shape.ndim - operand->ndim();
     for (int d = 0; d < operand->ndim(); ++d) {
       py::ssize_t& length = shape.length[offset + d];
@@ -471,9 +473,11 @@ void Output::allocate(const Shape& shape, const Operand* like) {
     return;
   }
   std::ptrdiff_t strides[max_dims];
+  bool in_c_order = true;  // NumPy checks strides for longer than it takes to make them
   if (like != nullptr) {
     std::ptrdiff_t step = item_size(dtype_);
     const auto order = memory_order(*like);
+    in_c_order = std::is_sorted(order.begin(), order.begin() + shape.ndim);
     for (int i = shape.ndim - 1; i >= 0; --i) {
       const int d = order[static_cast<std::size_t>(i)];
       strides[d] = step;
@@ -482,7 +486,7 @@ void Output::allocate(const Shape& shape, const Operand* like) {
   }
   array_ = py::reinterpret_steal<py::object>(api().PyArray_NewFromDescr_(
       api().PyArray_Type_, numpy_descriptor(dtype_).release().ptr(), shape.ndim, const_cast<Py_intptr_t*>(shape.length),
-      like == nullptr ? nullptr : strides, nullptr, 0, nullptr));
+      in_c_order ? nullptr : strides, nullptr, 0, nullptr));
   if (!array_) throw py::error_already_set();
   data_ = proxy(array_)->data;
   strides_ = proxy(array_)->strides;

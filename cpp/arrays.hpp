@@ -161,6 +161,11 @@ using Operands = const std::array<const Operand*, max_inputs>;
 
 std::string text(py::handle object);
 
+/// Whether an object is that string, of ASCII.
+inline bool says(py::handle object, const char* word) {
+  return PyUnicode_Check(object.ptr()) && PyUnicode_CompareWithASCIIString(object.ptr(), word) == 0;
+}
+
 /// A short repr for messages.
 std::string show(py::handle object);
 

@@ -102,7 +102,8 @@ py::object binary_loss(const Member<BinaryKernel>& member, const char* predictio
                        const BinaryArguments& arguments) {
   const BinaryCall call(predictions_name, arguments);
   if (call.reduction == Reduction::none) {
-    return map_elements(map_kernels(member, call.weighted), call.operands, call.scale, call.setting, arguments.out);
+    return map_elements(map_kernels(member, call.weighted), call.operands, call.shape, call.dtype, call.scale,
+                        call.setting, arguments.out);
   }
   Output output(arguments.out, Shape(), call.dtype);
   output.separate_from(call.operands, call.shape, false);

@@ -206,7 +206,7 @@ void define_map(py::module_& m, const char* name, Member<MapMeasure> member, con
     const Operand operand(input, p);
     const Target& target = active_target();
     return map_elements({(target.float32.*member.float32).value, (target.float64.*member.float64).value}, {&operand},
-                        parse_base(base), Setting{}, out);
+                        shape_of(operand), result_dtype({&operand}), parse_base(base), Setting{}, out);
   });
   if ((active_target().float32.*member.float32).gradient == nullptr) return;
   define(m, gradient_name(name),
@@ -222,8 +222,8 @@ void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
     const FloatingPointMode mode;
     const Operand operand("x", x);
     const Target& target = active_target();
-    return map_elements({target.float32.*member.float32, target.float64.*member.float64}, {&operand},
-                        parse_base(py::none()), Setting{}, py::none());
+    return map_elements({target.float32.*member.float32, target.float64.*member.float64}, {&operand}, shape_of(operand),
+                        result_dtype({&operand}), {1, 0}, Setting{}, py::none());
   });
 }
 

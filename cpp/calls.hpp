@@ -90,8 +90,8 @@ const Operand* model_of(Operands& operands, const Shape& shape);
 void map_elements(const MapPlans& plans, Operands& operands, const Shape& shape, DType dtype, const Setting& setting);
 
 /// The same of one kernel and a new result.
-py::object map_elements(const MapKernels& kernels, Operands& operands, Partial scale, const Setting& setting,
-                        py::handle out);
+py::object map_elements(const MapKernels& kernels, Operands& operands, const Shape& shape, DType dtype, Partial scale,
+                        const Setting& setting, py::handle out);
 
 /// What a call of a gradient asks for besides the value's arguments.
 struct GradientRequest {

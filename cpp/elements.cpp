@@ -61,10 +61,8 @@ void map_elements(const MapPlans& plans, Operands& operands, const Shape& shape,
   }
 }
 
-py::object map_elements(const MapKernels& kernels, Operands& operands, Partial scale, const Setting& setting,
-                        py::handle out) {
-  const DType dtype = result_dtype(operands);
-  const Shape shape = broadcast_shapes(operands);
+py::object map_elements(const MapKernels& kernels, Operands& operands, const Shape& shape, DType dtype, Partial scale,
+                        const Setting& setting, py::handle out) {
   Output output(out, shape, dtype, model_of(operands, shape));
   output.separate_from(operands, shape, true);
   MapPlans plans;

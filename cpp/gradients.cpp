@@ -8,11 +8,9 @@
 namespace kullback {
 
 std::array<bool, 2> parse_wrt(py::handle wrt, const char* first, const char* second) {
-  if (PyUnicode_Check(wrt.ptr())) {
-    if (PyUnicode_CompareWithASCIIString(wrt.ptr(), second) == 0) return {false, true};
-    if (PyUnicode_CompareWithASCIIString(wrt.ptr(), first) == 0) return {true, false};
-    if (PyUnicode_CompareWithASCIIString(wrt.ptr(), "both") == 0) return {true, true};
-  }
+  if (says(wrt, second)) return {false, true};
+  if (says(wrt, first)) return {true, false};
+  if (says(wrt, "both")) return {true, true};
   throw py::value_error(std::string("wrt: expected '") + first + "', '" + second + "' or 'both', got " + show(wrt));
 }
 

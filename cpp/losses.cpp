@@ -7,10 +7,8 @@ namespace kullback {
 
 Reduction parse_reduction(py::handle reduction) {
   if (reduction.is_none()) return Reduction::none;
-  if (PyUnicode_Check(reduction.ptr())) {
-    if (PyUnicode_CompareWithASCIIString(reduction.ptr(), "mean") == 0) return Reduction::mean;
-    if (PyUnicode_CompareWithASCIIString(reduction.ptr(), "sum") == 0) return Reduction::sum;
-  }
+  if (says(reduction, "mean")) return Reduction::mean;
+  if (says(reduction, "sum")) return Reduction::sum;
   throw py::value_error("reduction: expected None, 'sum' or 'mean', got " + show(reduction));
 }
 
