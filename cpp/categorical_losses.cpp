@@ -34,19 +34,24 @@ class Accumulator {
 
  private:
   struct Lanes {
-    double hi[lanes] = {}, lo[lanes] = {};
-    std::size_t used = 0;  ///< those behind are 0
+    double hi[lanes], lo[lanes];
+    std::size_t used = 0;
 
+    Lanes() {}  // NOLINT(modernize-use-equals-default): the lanes stay uninitialised, they are cleared up to `used`
+
+    void use(std::size_t count) {
+      for (; used < count; ++used) hi[used] = lo[used] = 0;
+    }
     void add(std::size_t row, Partial term) {
       const std::size_t lane = row % lanes;
+      use(lane + 1);
       Partial sum{hi[lane], lo[lane]};
       kullback::add(sum, term);
       hi[lane] = sum.hi;
       lo[lane] = sum.lo;
-      used = std::max(used, lane + 1);
     }
     void add(const double* term_hi, const double* term_lo) {
-      used = lanes;
+      use(lanes);
       for (std::size_t lane = 0; lane < lanes; ++lane) {
         const Partial next = two_sum(hi[lane], term_hi[lane]);
         hi[lane] = next.hi;
@@ -57,7 +62,7 @@ class Accumulator {
       for (std::size_t half = lanes / 2; half > 0; half /= 2) {
         for (std::size_t lane = half; lane < std::min(used, 2 * half); ++lane) add(lane - half, {hi[lane], lo[lane]});
       }
-      return {hi[0], lo[0]};
+      return used == 0 ? Partial{0, 0} : Partial{hi[0], lo[0]};
     }
   };
 
