@@ -678,3 +678,24 @@ def test_reductions_by_any_string_of_that_value(loss, same_bits):
     arrays = loss.arrays(float, (3, 4))
     name = type("Name", (str,), {})("sum")
     assert same_bits(loss(*arrays, reduction=name), loss(*arrays, reduction="sum"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["categorical_cross_entropy", "categorical_cross_entropy_from_logits"])
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "want"),
+    [
+        ([np.inf], [1], np.nan),
+        ([np.inf, 0], [1, 0], np.nan),
+        ([np.inf, 0], [0.5, 0.5], np.inf),
+        ([0, np.inf], [1, 0], np.inf),
+    ],
+)
+def test_an_infinite_label_of_what_is_certain(name, dtype, labels, probabilities, want):
+    # Infinitely often no information is no number; any information, however little, is infinite then.
+    q = np.array(probabilities, dtype)
+    with np.errstate(divide="ignore"):
+        predictions = np.log(q) if name.endswith("logits") else q
+    got = getattr(kb, name)(np.array(labels, dtype), predictions)
+    np.testing.assert_equal(got, dtype(want))
+    np.testing.assert_equal(getattr(kb.reference, name)(labels, predictions.tolist()), want)

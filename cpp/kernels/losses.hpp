@@ -626,7 +626,10 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
       const auto mass = lanes.load<Digits>(states, k + 1);
       const auto of_base = product(times(mass, 1 / root), times(rest, 1 / root));
       const auto information = times(lanes.load<Digits>(states, k), same_units ? 1 : one);
-      return sum_of(information, zero_where(rest.hi == 0, of_base));
+      // 0 times an infinite mass is nothing beside an infinite information only.
+      constexpr double infinity = Constants<double>::infinity;
+      const auto is_nothing = (rest.hi == 0) & ((mass.hi < infinity) | (information.hi == infinity));
+      return sum_of(information, zero_where(is_nothing, of_base));
     };
     PairOf<Digits, Lanes> y;
     if (terms.at_label != nullptr) {
