@@ -7,8 +7,10 @@
 
 #include "arrays.hpp"
 #include "dispatch.hpp"
-#include "execute.hpp"
+#include "map_jobs.hpp"
 #include "parallel.hpp"
+#include "row_jobs.hpp"
+#include "row_map_jobs.hpp"
 
 namespace kullback {
 

@@ -1,0 +1,188 @@
+/// Runs kernels that make a row of each row.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "row_jobs.hpp"
+
+namespace kullback {
+
+/// Where the rows go that a kernel makes: straight to an array, or by way of the thread's buffer.
+template <class T>
+class RowOutput {
+ public:
+  RowOutput(const Kernels<T>& kernels, const Dims& inner, int output, char* out)
+      : transpose_(kernels.transpose),
+        columns_to_rows_(kernels.columns_to_rows),
+        inner_(inner),
+        output_(output),
+        out_(out),
+        direct_(inner.contiguous(output, item)) {}
+
+  void prepare(int threads) {
+    if (!direct_) results_.reset(new T[static_cast<std::size_t>(threads) * Inputs<T>::buffer_size]);
+  }
+
+  /// Where a row of the tile begins.
+  char* row(const Tile& tile, std::size_t r) const {
+    return out_ + tile.at[output_] + static_cast<std::ptrdiff_t>(r) * tile.step[output_];
+  }
+
+  /// Where the rows of a tile go, if no buffer is needed for them.
+  Place<T> place(const Tile& tile) const {
+    T* const first = reinterpret_cast<T*>(row(tile, 0));
+    if (direct_) return {first, nullptr, row_stride(tile)};
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] % item == 0) {
+      return {nullptr, first, inner_.stride[output_][0] / item};
+    }
+    return {};
+  }
+
+  /// Has make(out, stride) write the blocks of a tile's rows that begin there.
+  template <class Make>
+  void write(const Tile& tile, std::size_t begin, std::size_t n, int thread, Make&& make) const {
+    if (direct_) {
+      make(reinterpret_cast<T*>(row(tile, 0)) + begin, row_stride(tile));
+      return;
+    }
+    T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
+    make(results, static_cast<std::ptrdiff_t>(n));
+    std::size_t r = 0;
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] > 0) {
+      // Whole packs of neighbouring rows; what follows them belongs to other tiles.
+      const auto step = static_cast<std::size_t>(inner_.stride[output_][0] / item);
+      r = tile.rows / (64 / sizeof(T)) * (64 / sizeof(T));
+      if (r != 0) {
+        transpose_(results, static_cast<std::ptrdiff_t>(n), r, n, reinterpret_cast<T*>(row(tile, 0)) + begin * step,
+                   step);
+      }
+    }
+    for (; r < tile.rows; ++r) scatter(inner_, output_, begin, begin + n, results + r * n, row(tile, r));
+  }
+
+  void write(RowMap<T> map, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
+             const RowFactors* factors, const Setting& setting) const {
+    write(tile, begin, in.n, thread,
+          [&](T* out, std::ptrdiff_t stride) { map(RowMapBatch<T>{in, factors, out, stride}, setting); });
+  }
+
+  /// Maps a tile as columns; tells which rows are done.
+  std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
+                              const RowFactors* factors, const Kept<T>& kept) const {
+    const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
+    if (kept.results.rows == nullptr) {
+      return every &
+             map(known, factors, tile.rows, n, kept.columns, kept.step, kept.results.columns, kept.results.stride);
+    }
+    const std::uint64_t done =
+        every & map(known, factors, tile.rows, n, kept.columns, kept.step, kept.mapped, tile_rows);
+    prefetch_after<true>(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
+    columns_to_rows_(kept.mapped, done, n, kept.results.rows, kept.results.stride);
+    return done;
+  }
+
+ private:
+  static constexpr auto item = Inputs<T>::item;
+
+  std::ptrdiff_t row_stride(const Tile& tile) const { return tile.step[output_] / item; }
+
+  decltype(Kernels<T>::transpose) transpose_;
+  decltype(Kernels<T>::columns_to_rows) columns_to_rows_;
+  const Dims& inner_;
+  int output_;
+  char* out_;
+  bool direct_;
+  std::unique_ptr<T[]> results_;
+};
+
+/// What a tile's rows let know, in natural units, of the results of some of them.
+inline void note_states(RowStates& known, std::size_t to, const RowStates& states, std::size_t rows,
+                        const Setting& setting, std::uint64_t skip) {
+  constexpr int sums = RowStates::second_result + 1;
+  const double natural = 1 / setting.one;
+  const auto note = [&](double* kept, const double* from, double by) {
+    if (skip == 0 && by == 1) {
+      std::copy_n(from, rows, kept + to);
+      return;
+    }
+    for (std::size_t r = 0; r < rows; ++r) {
+      if ((skip >> r & 1) == 0) kept[to + r] = from[r] * by;
+    }
+  };
+  for (int k = 0; k < RowStates::max_maxima; ++k) note(known.max[k], states.max[k], 1);
+  for (int k = 0; k < sums; ++k) {
+    note(known.hi[k], states.hi[k], natural);
+    note(known.lo[k], states.lo[k], natural);
+  }
+}
+
+/// Maps the rows of a tile, or what was kept of them.
+template <class T>
+void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
+              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept) {
+  const auto map_rows = [&](const Tile& some, const RowStates& of_some, const RowFactors* by) {
+    job.for_blocks(
+        some, &of_some,
+        [&](const RowBatch<T>& in, std::size_t begin, int thread) {
+          out.write(rows, some, in, begin, thread, by, setting);
+        },
+        kept);
+  };
+  if (kept.columns == nullptr) return map_rows(tile, known, factors);
+  const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept);
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    if ((done >> r & 1) != 0) continue;
+    RowStates one;
+    copy_row(known, r, one, 0);
+    RowFactors factor{};
+    if (factors != nullptr) {
+      factor.hi[0] = factors->hi[r];
+      factor.lo[0] = factors->lo[r];
+    }
+    map_rows(tile.row(r), one, factors == nullptr ? nullptr : &factor);
+  }
+}
+
+/// A kernel that makes a row of each row.
+template <class T>
+class RowMapJob {
+ public:
+  RowMapJob(const Kernels<T>& kernels, const RowMapKernel<T>& kernel, Operands& operands, DType dtype,
+            const Dims& inner, const Dims& outer, char* out)
+      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(kernels, inner, Dims::output, out) {}
+
+  std::size_t elements() const { return job_.elements(); }
+
+  void prepare() {
+    job_.prepare(true);
+    out_.prepare(job_.threads());
+  }
+
+  void run() {
+    job_.for_all_tiles([&](const Tile& tile) {
+      RowStates known;
+      // Float64's exponentials are not those of the results.
+      const Kept<T> kept = kernel_.columns == nullptr
+                               ? Kept<T>{}
+                               : job_.keep(*kernel_.normalizer, tile, out_.place(tile), kernel_.of_exponentials);
+      const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
+        job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
+      };
+      with_results<T>(tile, Setting{}, evaluate,
+                      [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
+                        note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
+                      });
+      map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, known, nullptr, Setting{}, kept);
+    });
+  }
+
+ private:
+  const RowMapKernel<T>& kernel_;
+  RowJob<T> job_;
+  RowOutput<T> out_;
+};
+
+}  // namespace kullback
