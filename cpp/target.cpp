@@ -29,6 +29,7 @@ namespace {
 // Each builds on those before it.
 // clang-format off
 #include "simd/pack.hpp"
+#include "simd/coefficients.hpp"
 #include "simd/math.hpp"
 #include "kernels/prefetch.hpp"
 #include "kernels/sums.hpp"

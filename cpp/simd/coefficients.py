@@ -1,7 +1,7 @@
-"""Find the minimax polynomials of ``math.hpp``, and print or check them.
+"""Find the minimax polynomials of ``coefficients.hpp``, and print or check them.
 
     python cpp/simd/coefficients.py            # print every table, ready to paste
-    python cpp/simd/coefficients.py --check    # compare with math.hpp; exit status 1 if they differ
+    python cpp/simd/coefficients.py --check    # compare with coefficients.hpp; exit status 1 if they differ
 
 Each polynomial approximates a smooth remainder f on an interval. The Remez exchange minimises
 max |weight * (f - P)|, where the weight turns the error of the remainder into the relative error of the function that
@@ -229,19 +229,19 @@ def logarithms() -> list[list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Minimax polynomials of math.hpp")
-    parser.add_argument("--check", action="store_true", help="compare with math.hpp instead of printing")
+    parser = argparse.ArgumentParser(description="Minimax polynomials of coefficients.hpp")
+    parser.add_argument("--check", action="store_true", help="compare with coefficients.hpp instead of printing")
     check = parser.parse_args().check
-    source = "".join(Path(__file__).with_name("math.hpp").read_text().split()) if check else ""
+    source = "".join(Path(__file__).with_name("coefficients.hpp").read_text().split()) if check else ""
     missing = 0
     for (name, dtype), (comment, *literals) in tables().items():
         if not check:
             print(f"{dtype}\n{comment}\n{{" + ", ".join(literals) + "}\n")
         elif ",".join(literals) not in source:
-            print(f"math.hpp does not hold the coefficients of {name} for {dtype}: {', '.join(literals)}")
+            print(f"coefficients.hpp does not hold the coefficients of {name} for {dtype}: {', '.join(literals)}")
             missing += 1
     if check and not missing:
-        print(f"math.hpp holds the {len(tables())} tables found here")
+        print(f"coefficients.hpp holds the {len(tables())} tables found here")
     return int(missing > 0)
 
 
