@@ -605,3 +605,20 @@ def test_layouts(loss: str, axis: int, dtype: Float) -> None:
         for reduction in (None, "mean"):
             assert_matches_reference(loss, labels, x, axis=axis, reduction=reduction)
             assert_matches_reference(loss, soft, x, axis=axis, reduction=reduction, label_smoothing=0.1)
+
+
+@both_types
+@pytest.mark.parametrize("n", [2, 9, 70])
+def test_soft_labels_of_confident_predictions(dtype: Float, n: int) -> None:
+    # Nothing of a small loss is lost beside logits and labels that are large, in rows and columns.
+    rng = np.random.default_rng(n)
+    z = (rng.uniform(-25, -15, (40, n)) + 40).astype(dtype)
+    y = rng.uniform(0, 1e-9, (40, n)).astype(dtype)
+    winners = np.arange(40), rng.integers(0, n, 40)
+    z[winners], y[winners] = 40, rng.choice([1, 0.5, 3], 40)
+    loss = kullback.categorical_cross_entropy_from_logits
+    got = loss(y, z)
+    np.testing.assert_array_equal(got, loss(y.T.copy(), z.T.copy(), axis=0))
+    for result, labels, row in zip(got, y.tolist(), z.tolist(), strict=True):
+        terms = [mp.mpf(label) * x for label, x in zip(labels, information_of_logits(row), strict=True)]
+        assert ulp_error(result, mp.fsum(terms)) <= 2

@@ -391,6 +391,9 @@ struct LabelledLogits {
   }
 };
 
+template <>
+constexpr bool is_labelled<LabelledLogits> = true;
+
 struct WeightedLogits : LabelledLogits {
   static constexpr int inputs = 3, logits_from = 2, sums = 5;
 

@@ -344,6 +344,47 @@ KULLBACK_INLINE void read_rows_directly(const RowBatch<float>& batch, const Sett
   }
 }
 
+/// Whether an operation makes the sums of a loss of labels and logits.
+template <class Op>
+constexpr bool is_labelled = false;
+template <class Op, class T>
+constexpr bool has_labelled_way = is_labelled<Op> && same<T, float>;
+
+KULLBACK_INLINE bool has_natural_units(const Setting& setting) { return setting.one == 1 && setting.mass_unit == 1; }
+
+/// False where the row is for read_row.
+KULLBACK_INLINE bool read_labelled_row(const float* y, const float* z, std::size_t n, RowStates& states,
+                                       std::size_t row) {
+  DirectLabels labels;
+  labels.clear();
+  auto valid = broadcast(0.0F) == 0;
+  DirectRow logits(z, n, [&](std::size_t i, std::size_t count, Pack<float>) KULLBACK_INLINE_LAMBDA {
+    if (count == Pack<float>::size) {
+      labels.add(load(y + i), load(z + i), valid);
+    } else {
+      labels.add(partial_load(y + i, count, 0.0F), partial_load(z + i, count, 0.0F), valid);
+    }
+  });
+  if (!logits.result(states.max[0][row], states.hi[0][row]) || !all(valid)) return false;
+  const auto sum = [](DirectLabels::Wide lanes) KULLBACK_INLINE_LAMBDA {
+    const auto by8 = lower(lanes) + upper(lanes);
+    const auto by4 = lower(by8) + upper(by8);
+    const auto by2 = lower(by4) + upper(by4);
+    return broadcast(by2.v[0] + by2.v[1]);
+  };
+  const auto mass = sum(labels.mass);
+  auto fits = mass == mass;
+  const auto information = DirectLabels::information(broadcast(states.max[0][row]), broadcast(states.hi[0][row]), mass,
+                                                     sum(labels.moment), fits);
+  double results[2][Pack<double>::size];
+  store(results[0], information);
+  store(results[1], mass);
+  states.hi[1][row] = results[0][0];
+  states.hi[2][row] = results[1][0];
+  for (int k = 0; k < 3; ++k) states.lo[k][row] = 0;
+  return all(fits);
+}
+
 template <class Op, class T>
 constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
@@ -362,6 +403,9 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
         done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
       }
       states.lo[0][row] = 0;
+    }
+    if constexpr (has_labelled_way<Op, T>) {
+      done = has_natural_units(setting) && read_labelled_row(in[0], in[1], batch.n, states, row);
     }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
@@ -505,14 +549,59 @@ KULLBACK_INLINE void read_columns_narrowly(const ColumnBatch<float>& batch, cons
   keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
 }
 
+/// Columns from `first` on, count of them, 16 at most.
+template <class Op>
+KULLBACK_INLINE void read_labelled_columns(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                           std::size_t first, std::size_t count) {
+  constexpr std::size_t lanes = DirectLabels::lanes;
+  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
+  double results[4][lanes] = {};
+  DirectLabels labels[lanes];
+  auto valid = broadcast(0.0F) == 0;
+  const auto add = [&](std::size_t row, Pack<float>) KULLBACK_INLINE_LAMBDA {
+    const auto element = [&](int k) KULLBACK_INLINE_LAMBDA {
+      const float* const from = batch.in[k] + first + static_cast<std::ptrdiff_t>(row) * batch.step[k];
+      return count >= lanes ? load(from) : partial_load(from, count, 0.0F);
+    };
+    prefetch_columns_ahead(batch.in[0] + first, batch.step[0], batch.n, row);
+    if (row < lanes) labels[row].clear();
+    labels[row % lanes].add(element(0), element(1), valid);
+  };
+  const std::uint64_t fit_logits =
+      direct_columns(batch.in[1] + first, batch.step[1], batch.n, count, results[0], results[1], add);
+  const std::size_t used = batch.n < lanes ? batch.n : lanes;
+  if (used == 0) labels[0].clear();
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) {
+      labels[lane].mass = labels[lane].mass + labels[lane + half].mass;
+      labels[lane].moment = labels[lane].moment + labels[lane + half].moment;
+    }
+  }
+  using Wide = DirectLabels::Wide;
+  const Wide mass = labels[0].mass;
+  auto fits = mass == mass;
+  store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
+                                              load<double, sizeof(Wide)>(results[1]), mass, labels[0].moment, fits));
+  store(results[3], mass);
+  const std::uint64_t fitting = has_natural_units(setting) ? every & fit_logits & to_word(valid) & to_word(fits) : 0;
+  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
+  keep_fitting(results[0], fitting, every, states.max[0] + first, count);
+  for (int k = 0; k < 3; ++k) {
+    keep_fitting(results[k + 1], fitting, every, states.hi[k] + first, count);
+    keep_fitting(no_low_parts, fitting, every, states.lo[k] + first, count);
+  }
+}
+
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T> || has_narrow_way<Op, T>) {
+  if constexpr (has_direct_way<Op, T> || has_narrow_way<Op, T> || has_labelled_way<Op, T>) {
     constexpr std::size_t some = Pack<float>::size;
     for (std::size_t first = 0; first < batch.columns; first += some) {
       const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
       if constexpr (has_direct_way<Op, T>) {
         read_columns_directly<Op>(batch, setting, states, first, count);
+      } else if constexpr (has_labelled_way<Op, T>) {
+        read_labelled_columns<Op>(batch, setting, states, first, count);
       } else if constexpr (!is_sum<Op>) {
         read_columns_narrowly<Op>(batch, setting, states, first, count);
       }
@@ -567,7 +656,7 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
 
 template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows<has_direct_way<Op, T> || (is_shortcut<Op> && same<T, float>)>(
+  for_rows<has_direct_way<Op, T> || has_labelled_way<Op, T> || (is_shortcut<Op> && same<T, float>)>(
       rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 
