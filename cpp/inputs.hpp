@@ -55,7 +55,9 @@ class Inputs {
 
   void allocate_buffers(int threads) {
     if (all_direct_) return;
-    buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * buffer_size]);
+    // Small arrays need less, and a large allocation takes its time.
+    own_size_ = std::min(buffer_size, (inner_.size() + 16) * tile_rows);
+    buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * own_size_]);
     for (int i = 0; i < count_; ++i) {
       if (!constant_[i]) continue;
       for (int thread = 0; thread < threads; ++thread) {
@@ -70,7 +72,7 @@ class Inputs {
   }
 
   T* buffer(int thread, int i) const {
-    return buffers_.get() + static_cast<std::size_t>(thread * count_ + i) * buffer_size;
+    return buffers_.get() + static_cast<std::size_t>(thread * count_ + i) * own_size_;
   }
 
   /// Elements [begin, end) of `rows` rows: where they are already, or copied to the thread's buffer, `to_row` apart; at
@@ -99,6 +101,7 @@ class Inputs {
   bool readable_[max_inputs] = {};
   bool direct_[max_inputs] = {};
   bool all_direct_ = true;
+  std::size_t own_size_ = 0;
   std::unique_ptr<T[]> buffers_;
 };
 

@@ -171,11 +171,18 @@ class RowMapJob {
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
       };
+      const auto map = [&](const RowStates& of_all) {
+        map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);
+      };
+      bool mapped = false;
       with_results<T>(tile, Setting{}, evaluate,
                       [&](const Tile& rows, const RowStates& states, const Setting& setting, std::uint64_t skip) {
+                        // The last call has all rows, mostly as they are wanted.
+                        mapped = rows.rows == tile.rows && setting.one == 1 && skip == 0;
+                        if (mapped) return map(states);
                         note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
                       });
-      map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, known, nullptr, Setting{}, kept);
+      if (!mapped) map(known);
     });
   }
 
