@@ -87,6 +87,12 @@ def test_nothing_runs_when_the_library_is_loaded(objects):
         assert not re.search(r"\.(init_array|ctors|preinit_array|fini_array|dtors)", sections), target
 
 
+def test_memory_is_asked_for_ahead(objects):
+    # GCC takes a function that does nothing else for one without effects.
+    for target, path in objects.items():
+        assert re.search(r"\b(prefetch|prfm)", run("objdump", "-d", path)), target
+
+
 def test_the_extension_exports_its_initialiser_alone():
     if shutil.which("nm", path=PATH) is None:
         pytest.skip("there is no nm to read the extension module with")

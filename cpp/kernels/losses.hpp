@@ -411,6 +411,9 @@ struct WeightedLogits : LabelledLogits {
   }
 };
 
+template <>
+constexpr bool is_labelled<WeightedLogits> = true;
+
 /// Sums that are merged by adding them.
 template <int Inputs, int Sums>
 struct PlainSums {

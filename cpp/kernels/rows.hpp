@@ -352,18 +352,19 @@ constexpr bool has_labelled_way = is_labelled<Op> && same<T, float>;
 
 KULLBACK_INLINE bool has_natural_units(const Setting& setting) { return setting.one == 1 && setting.mass_unit == 1; }
 
-/// False where the row is for read_row.
-KULLBACK_INLINE bool read_labelled_row(const float* y, const float* z, std::size_t n, RowStates& states,
-                                       std::size_t row) {
+/// False where the row is for read_row, as it is with weights, which may be null, other than 1.
+KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n,
+                                       RowStates& states, std::size_t row) {
+  if (weight != nullptr && n != 0 && weight[0] != 1) return false;
   DirectLabels labels;
   labels.clear();
   auto valid = broadcast(0.0F) == 0;
   DirectRow logits(z, n, [&](std::size_t i, std::size_t count, Pack<float>) KULLBACK_INLINE_LAMBDA {
-    if (count == Pack<float>::size) {
-      labels.add(load(y + i), load(z + i), valid);
-    } else {
-      labels.add(partial_load(y + i, count, 0.0F), partial_load(z + i, count, 0.0F), valid);
-    }
+    const auto some = [=](const float* from, float fill) KULLBACK_INLINE_LAMBDA {
+      return count == Pack<float>::size ? load(from + i) : partial_load(from + i, count, fill);
+    };
+    if (weight != nullptr) valid = valid & (some(weight, 1) == 1);
+    labels.add(some(y, 0), some(z, 0), valid);
   });
   if (!logits.result(states.max[0][row], states.hi[0][row]) || !all(valid)) return false;
   const auto sum = [](DirectLabels::Wide lanes) KULLBACK_INLINE_LAMBDA {
@@ -381,7 +382,9 @@ KULLBACK_INLINE bool read_labelled_row(const float* y, const float* z, std::size
   store(results[1], mass);
   states.hi[1][row] = results[0][0];
   states.hi[2][row] = results[1][0];
-  for (int k = 0; k < 3; ++k) states.lo[k][row] = 0;
+  // What smoothing would need besides stays 0.
+  for (int k = 3; k < RowStates::max_sums; ++k) states.hi[k][row] = 0;
+  for (int k = 0; k < RowStates::max_sums; ++k) states.lo[k][row] = 0;
   return all(fits);
 }
 
@@ -405,7 +408,9 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
       states.lo[0][row] = 0;
     }
     if constexpr (has_labelled_way<Op, T>) {
-      done = has_natural_units(setting) && read_labelled_row(in[0], in[1], batch.n, states, row);
+      constexpr int labels = Op::logits_from - 1;
+      done = has_natural_units(setting) && !smooths(setting) &&
+             read_labelled_row(labels == 0 ? nullptr : in[0], in[labels], in[labels + 1], batch.n, states, row);
     }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
