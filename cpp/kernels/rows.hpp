@@ -350,7 +350,9 @@ constexpr bool is_labelled = false;
 template <class Op, class T>
 constexpr bool has_labelled_way = is_labelled<Op> && same<T, float>;
 
-KULLBACK_INLINE bool has_natural_units(const Setting& setting) { return setting.one == 1 && setting.mass_unit == 1; }
+KULLBACK_INLINE bool is_plain(const Setting& setting) {
+  return setting.one == 1 && setting.mass_unit == 1 && !smooths(setting);
+}
 
 /// False where the row is for read_row, as it is with weights, which may be null, other than 1.
 KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n,
@@ -409,7 +411,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     }
     if constexpr (has_labelled_way<Op, T>) {
       constexpr int labels = Op::logits_from - 1;
-      done = has_natural_units(setting) && !smooths(setting) &&
+      done = is_plain(setting) &&
              read_labelled_row(labels == 0 ? nullptr : in[0], in[labels], in[labels + 1], batch.n, states, row);
     }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
@@ -588,7 +590,7 @@ KULLBACK_INLINE void read_labelled_columns(const ColumnBatch<float>& batch, cons
   store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
                                               load<double, sizeof(Wide)>(results[1]), mass, labels[0].moment, fits));
   store(results[3], mass);
-  const std::uint64_t fitting = has_natural_units(setting) ? every & fit_logits & to_word(valid) & to_word(fits) : 0;
+  const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid) & to_word(fits) : 0;
   if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
   keep_fitting(results[0], fitting, every, states.max[0] + first, count);
   for (int k = 0; k < 3; ++k) {
