@@ -54,7 +54,6 @@ struct DirectLanes {
 template <bool no_sums>
 KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count, double* max_out,
                                              double* mass_out) {
-  constexpr std::size_t lanes = DirectLanes::lanes;
   using Wide = DirectLanes::Wide;
   auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
   for (std::size_t lane = 0; lane < used; ++lane) {
@@ -69,12 +68,7 @@ KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t use
     const auto rest = widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
     state.sum[lane] = no_sums ? rest : state.sum[lane] + rest;
   }
-  // Lanes that hold nothing would add 0.
-  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) {
-      state.sum[lane] = state.sum[lane] + state.sum[lane + half];
-    }
-  }
+  add_up_lanes(state.sum, used);
   const Wide max = widen(most);
   const Wide of_largest = exp_of_gap(Pair<Wide, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
   const Wide mass = (used == 0 ? broadcast_like<Wide>(0.0) : state.sum[0]) * of_largest;
@@ -124,15 +118,12 @@ struct DirectRow {
     const std::uint64_t equal = to_word(largest == largest_lane(largest));
     const auto left_out = static_cast<float>(__builtin_ctzll(equal | std::uint64_t{1} << (Pack<float>::size - 1)));
     sum = sum + widen(select(lane_numbers<float>() == left_out, 0, largest));
-    const auto by8 = lower(sum) + upper(sum);
-    const auto by4 = lower(by8) + upper(by8);
-    const auto by2 = lower(by4) + upper(by4);
     const auto max = broadcast(double{largest_lane(most)});
     const auto of_largest =
         exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
     double results[2][Pack<double>::size];
     store(results[0], max);
-    store(results[1], broadcast(by2.v[0] + by2.v[1]) * of_largest);
+    store(results[1], broadcast(sum_of_lanes(sum)) * of_largest);
     max_out = results[0][0];
     mass_out = results[1][0];
     return direct_least_max <= max_out && max_out <= direct_largest_max && mass_out >= direct_least_mass;
@@ -243,6 +234,10 @@ struct DirectLabels {
   static constexpr std::size_t lanes = DirectLanes::lanes;
   using Wide = DirectLanes::Wide;
   Wide mass, moment;
+
+  KULLBACK_INLINE DirectLabels operator+(const DirectLabels& other) const {
+    return {mass + other.mass, moment + other.moment};
+  }
 
   KULLBACK_INLINE void clear() { mass = moment = broadcast_like<Wide>(0.0); }
 

@@ -92,10 +92,7 @@ KULLBACK_INLINE bool read_row_narrowly(const float* const* in, std::size_t n, do
     narrow.add<Op>(check, rest, i);
   }
   const auto sum = narrow.total();
-  const auto by8 = lower(sum) + upper(sum);
-  const auto by4 = lower(by8) + upper(by8);
-  const auto by2 = lower(by4) + upper(by4);
-  total = by2.v[0] + by2.v[1];
+  total = sum_of_lanes(sum);
   return all(check.fits()) && all(NarrowCheck::fits(broadcast(total)));
 }
 
@@ -130,9 +127,7 @@ KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, cons
     for (std::size_t row = first; row < n; ++row) narrow[(row - first) % lanes].add<Op>(check, load_row, row);
     for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] = narrow[lane].total();
   }
-  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) sum[lane] = sum[lane] + sum[lane + half];
-  }
+  add_up_lanes(sum, used);
   if (n == 0) sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
   store_wide(totals, sum[0], count);
   return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
@@ -194,9 +189,6 @@ KULLBACK_INLINE bool add_narrow_terms(const float* const* in, std::size_t n, dou
         [&](auto... x) KULLBACK_INLINE_LAMBDA { return Op::narrow(valid, x...); });
     sum = sum + widen(select(lane_numbers<float>() < static_cast<float>(n - i), rest, 0));
   }
-  const auto by8 = lower(sum) + upper(sum);
-  const auto by4 = lower(by8) + upper(by8);
-  const auto by2 = lower(by4) + upper(by4);
-  total = by2.v[0] + by2.v[1];
+  total = sum_of_lanes(sum);
   return all(valid);
 }

@@ -369,16 +369,10 @@ KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, cons
     labels.add(some(y, 0), some(z, 0), valid);
   });
   if (!logits.result(states.max[0][row], states.hi[0][row]) || !all(valid)) return false;
-  const auto sum = [](DirectLabels::Wide lanes) KULLBACK_INLINE_LAMBDA {
-    const auto by8 = lower(lanes) + upper(lanes);
-    const auto by4 = lower(by8) + upper(by8);
-    const auto by2 = lower(by4) + upper(by4);
-    return broadcast(by2.v[0] + by2.v[1]);
-  };
-  const auto mass = sum(labels.mass);
+  const auto mass = broadcast(sum_of_lanes(labels.mass));
   auto fits = mass == mass;
   const auto information = DirectLabels::information(broadcast(states.max[0][row]), broadcast(states.hi[0][row]), mass,
-                                                     sum(labels.moment), fits);
+                                                     broadcast(sum_of_lanes(labels.moment)), fits);
   double results[2][Pack<double>::size];
   store(results[0], information);
   store(results[1], mass);
@@ -578,12 +572,7 @@ KULLBACK_INLINE void read_labelled_columns(const ColumnBatch<float>& batch, cons
       direct_columns(batch.in[1] + first, batch.step[1], batch.n, count, results[0], results[1], add);
   const std::size_t used = batch.n < lanes ? batch.n : lanes;
   if (used == 0) labels[0].clear();
-  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane) {
-      labels[lane].mass = labels[lane].mass + labels[lane + half].mass;
-      labels[lane].moment = labels[lane].moment + labels[lane + half].moment;
-    }
-  }
+  add_up_lanes(labels, used);
   using Wide = DirectLabels::Wide;
   const Wide mass = labels[0].mass;
   auto fits = mass == mass;

@@ -3,6 +3,26 @@
 /// Terms of float32 data have digits to spare. Those of float64 data come as pairs, and their sums carry the rounding
 /// errors along (TwoSum).
 
+/// The sum of all lanes: halves are added until one lane is left.
+template <int B>
+KULLBACK_INLINE double sum_of_lanes(Simd<double, B> x) {
+  if constexpr (B > static_cast<int>(2 * sizeof(double))) {
+    return sum_of_lanes(lower(x) + upper(x));
+  } else {
+    return x.v[0] + x.v[1];
+  }
+}
+
+/// The same of the first `used` of 16 lanes that stand in an array, one column's in each place, to the first of them.
+/// Lanes that hold nothing would add 0.
+template <class V>
+KULLBACK_INLINE void add_up_lanes(V (&lanes)[Pack<float>::size], std::size_t used) {
+  for (std::size_t half = Pack<float>::size / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane)
+      lanes[lane] = lanes[lane] + lanes[lane + half];
+  }
+}
+
 /// Notes lanes that hold what no measure allows.
 template <int Width>
 struct Validity {
@@ -60,9 +80,7 @@ struct Sum<float, Width, Count> : Validity<Width> {
 
   KULLBACK_INLINE Partial total(int k) const {
     if (!all(this->valid)) return {Constants<double>::nan, 0.0};
-    const auto by4 = lower(lanes[k]) + upper(lanes[k]);
-    const auto by2 = lower(by4) + upper(by4);
-    return {by2.v[0] + by2.v[1], 0.0};
+    return {sum_of_lanes(lanes[k]), 0.0};
   }
 
   /// Adds other sums lane by lane, as total() adds the lanes of one.
