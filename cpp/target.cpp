@@ -37,6 +37,7 @@ namespace {
 #include "kernels/direct.hpp"
 #include "kernels/narrow.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/columns.hpp"
 #include "kernels/maps.hpp"
 #include "kernels/entropy.hpp"
 #include "kernels/divergence.hpp"
