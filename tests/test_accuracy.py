@@ -382,6 +382,22 @@ def test_rows_of_logits(measure: str, regime: str, dtype: Float) -> None:
         assert_logits(measure, [x[:size] for x in pools], np.roll(index, n // 3))
 
 
+@both_types
+@pytest.mark.parametrize("measure", ["kl_divergence_from_logits", "js_divergence_from_logits"])
+def test_divergences_of_near_and_far_rows(measure: str, dtype: Float) -> None:
+    """However much of larger terms cancels, 1 ULP is of the result: a way that is not good enough is not taken."""
+    rng = np.random.default_rng(53)
+    got, exact, labels = [], [], []
+    for distance in 2 ** np.arange(-8, 3, 0.125):
+        for n in (2, 5, 19, 43):
+            z = rng.choice([1.0, 4.0]) * rng.normal(0, 1, n)
+            pair = [x.astype(dtype) for x in (z, z + distance * rng.normal(0, 1, n))]
+            got.append(getattr(kullback, measure)(*pair))
+            exact.append(LOGIT_SUMS[measure]([1] * n, *(Softmax(x, [1] * n) for x in pair))[0])
+            labels.append(f"distance {distance:.3g}, length {n}")
+    assert_within(1, np.array(got), exact, [0] * len(got), lambda i: labels[i])
+
+
 def blocks(dtype: Float) -> dict[str, Array]:
     """Rows of three blocks, by what stands out in them."""
     rng = np.random.default_rng(43)

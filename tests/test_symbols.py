@@ -44,7 +44,7 @@ def symbols(path: Path, *options: str) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory) -> dict[str, Path]:
     """The object file of every target of this machine's architecture, whether this CPU can run it or not."""
-    for tool in ("cmake", "ninja", "c++", "nm"):
+    for tool in ("cmake", "ninja", "c++", "nm", "objdump"):
         if shutil.which(tool, path=PATH) is None:
             pytest.skip(f"there is no {tool} to build the object files with")
     build = tmp_path_factory.mktemp("objects")
