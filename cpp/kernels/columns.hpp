@@ -7,6 +7,16 @@ struct ColumnMaximum {
   V at = broadcast_like<V>(-1.0);
 };
 
+/// Whether memory is asked for ahead. Short rows that lie close together have just been put there.
+template <int Inputs, class T>
+KULLBACK_INLINE bool looks_ahead(const ColumnBatch<T>& batch) {
+  if (batch.n > longest_short_row) return true;
+  for (int k = 0; k < Inputs; ++k) {
+    if (is_far<T>(batch.step[k])) return true;
+  }
+  return false;
+}
+
 /// Sums `count` columns, as many as a group holds or fewer, from `first` on.
 ///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
@@ -21,9 +31,12 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
   constexpr int maxima = Op::inputs - Op::logits_from;
   const auto load_columns = [=](const auto* from) KULLBACK_INLINE_LAMBDA { return load_wide<Width>(from, count, 0); };
   const auto store_columns = [=](double* to, V x) KULLBACK_INLINE_LAMBDA { store_wide(to + first, x, count); };
+  const bool ahead = looks_ahead<Op::inputs>(batch);
   const auto step = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
     const T* const columns = batch.in[k] + first;
-    prefetch_columns_ahead(columns, batch.step[k], batch.n, row);
+    if (ahead && row % rows_ahead == 0) {
+      prefetch_rows(columns, batch.step[k], batch.n, count, row + rows_ahead, row + 2 * rows_ahead);
+    }
     return columns + static_cast<std::ptrdiff_t>(row) * batch.step[k];
   };
 
@@ -103,95 +116,205 @@ KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std
 
 constexpr double no_low_parts[Pack<float>::size] = {};
 
-/// Columns from `first` on, count of them, 16 at most.
+/// Up to 16 columns of logits, from `first` on.
 template <class Op>
-KULLBACK_INLINE void read_columns_directly(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                                           std::size_t first, std::size_t count) {
-  double most[Pack<float>::size], mass[Pack<float>::size];
-  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
-  float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
-  const auto keep = [=](std::size_t row, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    if (to != nullptr) store(to + row * tile_rows, y);
-  };
-  const std::uint64_t fitting =
-      every & direct_columns(batch.in[0] + first, batch.step[0], batch.n, count, most, mass, keep);
-  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
-  keep_fitting(most, fitting, every, states.max[0] + first, count);
-  keep_fitting(mass, fitting, every, states.hi[0] + first, count);
-  keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
-}
+class DirectGroup {
+ public:
+  static constexpr int inputs = 1;
+  static constexpr std::size_t lanes = Pack<float>::size;
 
-/// Columns from `first` on, count of them, 16 at most.
+  KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+    first_ = first;
+    count_ = count;
+    columns_.begin(batch.in[0] + first, batch.step[0], batch.n, count);
+  }
+  KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
+    float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first_;
+    columns_.read(row, end, [=](std::size_t at, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+      if (to != nullptr) store(to + at * tile_rows, y);
+    });
+  }
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+    double most[Pack<float>::size], mass[Pack<float>::size];
+    const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
+    const std::uint64_t fitting = every & columns_.results(most, mass);
+    if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
+    keep_fitting(most, fitting, every, states.max[0] + first_, count_);
+    keep_fitting(mass, fitting, every, states.hi[0] + first_, count_);
+    keep_fitting(no_low_parts, fitting, every, states.lo[0] + first_, count_);
+  }
+
+ private:
+  DirectColumns columns_;
+  std::size_t first_, count_;
+};
+
+/// Gives rows of input k, of up to 16 columns from `first` on.
+template <int Inputs>
+struct NarrowLoad {
+  const float* in[Inputs];
+  std::ptrdiff_t step[Inputs];
+  std::size_t count;
+
+  KULLBACK_INLINE NarrowLoad(const ColumnBatch<float>& batch, std::size_t first, std::size_t some) : count(some) {
+    for (int k = 0; k < Inputs; ++k) {
+      in[k] = batch.in[k] + first;
+      step[k] = batch.step[k];
+    }
+  }
+  KULLBACK_INLINE Pack<float> operator()(int k, std::size_t row) const {
+    const float* const from = in[k] + static_cast<std::ptrdiff_t>(row) * step[k];
+    return count >= Pack<float>::size ? load(from) : partial_load(from, count, narrow_fill[k]);
+  }
+};
+
 template <class Op>
-KULLBACK_INLINE void read_columns_narrowly(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                                           std::size_t first, std::size_t count) {
-  const float* in[Op::inputs];
-  for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k] + first;
+KULLBACK_INLINE void keep_narrow(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                 std::size_t first, std::size_t count, std::uint64_t fitting, const double* totals) {
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
-  double totals[Pack<float>::size];
-  const std::uint64_t fitting = every & read_columns_narrowly<Op>(in, batch.step, batch.n, count, totals);
+  fitting &= every;
   if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
   keep_fitting(totals, fitting, every, states.hi[0] + first, count);
   keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
 }
 
-/// Columns from `first` on, count of them, 16 at most.
+/// Columns of up to 16 rows.
 template <class Op>
-KULLBACK_INLINE void read_labelled_columns(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                                           std::size_t first, std::size_t count) {
-  constexpr std::size_t lanes = DirectLabels::lanes;
-  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
-  double results[4][lanes] = {};
-  DirectLabels labels[lanes];
-  auto valid = broadcast(0.0F) == 0;
-  const auto add = [&](std::size_t row, Pack<float>) KULLBACK_INLINE_LAMBDA {
-    const auto element = [&](int k) KULLBACK_INLINE_LAMBDA {
-      const float* const from = batch.in[k] + first + static_cast<std::ptrdiff_t>(row) * batch.step[k];
-      return count >= lanes ? load(from) : partial_load(from, count, 0.0F);
-    };
-    prefetch_columns_ahead(batch.in[0] + first, batch.step[0], batch.n, row);
-    if (row < lanes) labels[row].clear();
-    labels[row % lanes].add(element(0), element(1), valid);
-  };
-  const std::uint64_t fit_logits =
-      direct_columns(batch.in[1] + first, batch.step[1], batch.n, count, results[0], results[1], add);
-  const std::size_t used = batch.n < lanes ? batch.n : lanes;
-  if (used == 0) labels[0].clear();
-  add_up_lanes(labels, used);
-  using Wide = DirectLabels::Wide;
-  const Wide mass = labels[0].mass;
-  auto fits = mass == mass;
-  store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
-                                              load<double, sizeof(Wide)>(results[1]), mass, labels[0].moment, fits));
-  store(results[3], mass);
-  const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid) & to_word(fits) : 0;
-  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
-  keep_fitting(results[0], fitting, every, states.max[0] + first, count);
-  for (int k = 0; k < 3; ++k) {
-    keep_fitting(results[k + 1], fitting, every, states.hi[k] + first, count);
-    keep_fitting(no_low_parts, fitting, every, states.lo[k] + first, count);
+KULLBACK_OUT_OF_LINE void read_short_columns_narrowly(const ColumnBatch<float>& batch, const Setting& setting,
+                                                      RowStates& states) {
+  constexpr std::size_t some = Pack<float>::size;
+  for (std::size_t first = 0; first < batch.columns; first += some) {
+    const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
+    double totals[some];
+    const std::uint64_t fitting =
+        NarrowColumns<Op>::results_of_short(batch.n, NarrowLoad<Op::inputs>(batch, first, count), count, totals);
+    keep_narrow<Op>(batch, setting, states, first, count, fitting, totals);
+  }
+}
+
+/// Up to 16 columns of probabilities, from `first` on.
+template <class Op>
+class NarrowGroup {
+ public:
+  static constexpr int inputs = Op::inputs;
+  static constexpr std::size_t lanes = Pack<float>::size;
+
+  KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+    first_ = first;
+    count_ = count;
+    columns_.begin(batch.n);
+  }
+  KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
+    columns_.read(row, end, NarrowLoad<Op::inputs>(batch, first_, count_));
+  }
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+    double totals[Pack<float>::size];
+    const std::uint64_t fitting = columns_.results(count_, totals);
+    keep_narrow<Op>(batch, setting, states, first_, count_, fitting, totals);
+  }
+
+ private:
+  NarrowColumns<Op> columns_;
+  std::size_t first_, count_;
+};
+
+/// Up to 16 columns of labels and logits, from `first` on.
+template <class Op>
+class LabelledGroup {
+ public:
+  static constexpr int inputs = 2;
+  static constexpr std::size_t lanes = Pack<float>::size;
+
+  KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+    first_ = first;
+    count_ = count;
+    valid_ = broadcast(0.0F) == 0;
+    columns_.begin(batch.in[1] + first, batch.step[1], batch.n, count);
+    if (batch.n == 0) labels_[0].clear();
+  }
+  KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
+    columns_.read(row, end, [&](std::size_t at, Pack<float>) KULLBACK_INLINE_LAMBDA {
+      const auto element = [&](int k) KULLBACK_INLINE_LAMBDA {
+        const float* const from = batch.in[k] + first_ + static_cast<std::ptrdiff_t>(at) * batch.step[k];
+        return count_ >= lanes ? load(from) : partial_load(from, count_, 0.0F);
+      };
+      if (at < lanes) labels_[at].clear();
+      labels_[at % lanes].add(element(0), element(1), valid_);
+    });
+  }
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+    using Wide = DirectLabels::Wide;
+    const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
+    double results[4][lanes] = {};
+    const std::uint64_t fit_logits = columns_.results(results[0], results[1]);
+    add_up_lanes(labels_, batch.n < lanes ? batch.n : lanes);
+    const Wide mass = labels_[0].mass;
+    auto fits = mass == mass;
+    store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
+                                                load<double, sizeof(Wide)>(results[1]), mass, labels_[0].moment, fits));
+    store(results[3], mass);
+    const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid_) & to_word(fits) : 0;
+    if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
+    keep_fitting(results[0], fitting, every, states.max[0] + first_, count_);
+    for (int k = 0; k < 3; ++k) {
+      keep_fitting(results[k + 1], fitting, every, states.hi[k] + first_, count_);
+      keep_fitting(no_low_parts, fitting, every, states.lo[k] + first_, count_);
+    }
+  }
+
+ private:
+  DirectColumns columns_;
+  DirectLabels labels_[lanes];
+  Mask<float> valid_;
+  std::size_t first_, count_;
+};
+
+/// Reads all columns, several groups of them together: some rows of one, the same rows of the next. What lies on the
+/// lines and pages of these rows is used before it is gone, and is asked for row by row.
+template <class Group>
+KULLBACK_INLINE void read_groups(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+  constexpr std::size_t some = Pack<float>::size, most = tile_rows / some, rows_at_once = Group::lanes;
+  Group groups[most];
+  const bool ahead = looks_ahead<Group::inputs>(batch);
+  const std::size_t all = (batch.columns + some - 1) / some, together = ahead ? most : 1;
+  for (std::size_t done = 0; done < all; done += together) {
+    const std::size_t now = all - done < together ? all - done : together;
+    for (std::size_t g = 0; g < now; ++g) {
+      const std::size_t first = (done + g) * some, rest = batch.columns - first;
+      groups[g].begin(batch, first, rest < some ? rest : some);
+    }
+    for (std::size_t row = 0; row < batch.n; row += rows_at_once) {
+      const std::size_t end = batch.n - row < rows_at_once ? batch.n : row + rows_at_once;
+      for (std::size_t g = 0; g < now; ++g) {
+        const auto share = [=](std::size_t i)
+                               KULLBACK_INLINE_LAMBDA { return row + rows_at_once + (end - row) * i / now; };
+        for (int k = 0; ahead && k < Group::inputs; ++k) {
+          prefetch_rows(batch.in[k], batch.step[k], batch.n, batch.columns, share(g), share(g + 1));
+        }
+        groups[g].read(batch, row, end);
+      }
+    }
+    for (std::size_t g = 0; g < now; ++g) groups[g].finish(batch, setting, states);
   }
 }
 
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T> || has_narrow_way<Op, T> || has_labelled_way<Op, T>) {
-    constexpr std::size_t some = Pack<float>::size;
-    for (std::size_t first = 0; first < batch.columns; first += some) {
-      const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
-      if constexpr (has_direct_way<Op, T>) {
-        read_columns_directly<Op>(batch, setting, states, first, count);
-      } else if constexpr (has_labelled_way<Op, T>) {
-        read_labelled_columns<Op>(batch, setting, states, first, count);
-      } else if constexpr (!is_sum<Op>) {
-        read_columns_narrowly<Op>(batch, setting, states, first, count);
-      }
+  if constexpr (has_direct_way<Op, T>) {
+    read_groups<DirectGroup<Op>>(batch, setting, states);
+  } else if constexpr (has_labelled_way<Op, T>) {
+    read_groups<LabelledGroup<Op>>(batch, setting, states);
+  } else if constexpr (has_narrow_way<Op, T>) {
+    if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
+      read_short_columns_narrowly<Op>(batch, setting, states);
+    } else {
+      read_groups<NarrowGroup<Op>>(batch, setting, states);
     }
-    return;
-  }
-  constexpr std::size_t group = Group<double>::size;
-  for (std::size_t first = 0; first < batch.columns; first += group) {
-    const std::size_t rest = batch.columns - first;
-    read_columns<Op>(batch, setting, states, first, rest < group ? rest : group);
+  } else {
+    constexpr std::size_t group = Group<double>::size;
+    for (std::size_t first = 0; first < batch.columns; first += group) {
+      const std::size_t rest = batch.columns - first;
+      read_columns<Op>(batch, setting, states, first, rest < group ? rest : group);
+    }
   }
 }

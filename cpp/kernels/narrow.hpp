@@ -44,11 +44,21 @@ struct NarrowSum {
   /// `load(k, i)` gives elements of input k from i on.
   template <class Op, class Load>
   KULLBACK_INLINE void add_pair(NarrowCheck& check, Load load, std::size_t first, std::size_t second) {
-    const auto p = load(0, first), other_p = load(0, second);
-    const auto log_p = log_of<Op>(check, load, first, p);
-    const auto term = p * log_p;
+    Pack<float> term;
+    put_aside<Op>(check, load, first, term);
+    add_second<Op>(check, load, second, term);
+  }
+  /// The first of a pair, and the second.
+  template <class Op, class Load>
+  KULLBACK_INLINE void put_aside(NarrowCheck& check, Load load, std::size_t i, Pack<float>& term) {
+    const auto p = load(0, i), log_p = log_of<Op>(check, load, i, p);
+    term = p * log_p;
     errors = errors + fma(p, log_p, -term);
-    terms = terms + widen(fma(other_p, log_of<Op>(check, load, second, other_p), term));
+  }
+  template <class Op, class Load>
+  KULLBACK_INLINE void add_second(NarrowCheck& check, Load load, std::size_t i, Pack<float> term) {
+    const auto p = load(0, i);
+    terms = terms + widen(fma(p, log_of<Op>(check, load, i, p), term));
   }
 
   template <class Op, class Load>
@@ -96,42 +106,71 @@ KULLBACK_INLINE bool read_row_narrowly(const float* const* in, std::size_t n, do
   return all(check.fits()) && all(NarrowCheck::fits(broadcast(total)));
 }
 
-/// The same of up to 16 columns, `step[k]` elements from row to row; one bit per column tells whether it fits.
+/// The same of up to 16 columns, some rows at a time.
 template <class Op>
-KULLBACK_INLINE std::uint64_t read_columns_narrowly(const float* const* in, const std::ptrdiff_t* step, std::size_t n,
-                                                    std::size_t count, double* totals) {
-  constexpr std::size_t lanes = Pack<float>::size;
-  const auto load_row = [=](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
-    prefetch_columns_ahead(in[k], step[k], n, row);
-    const float* const from = in[k] + static_cast<std::ptrdiff_t>(row) * step[k];
-    return count >= lanes ? load(from) : partial_load(from, count, narrow_fill[k]);
-  };
-  NarrowCheck check;
-  NarrowSum::Wide sum[lanes];
-  // Lanes that hold nothing are left out of the tree, in which they would add 0.
-  const std::size_t used = n < lanes ? n : lanes;
-  if (n <= lanes) {
-    for (std::size_t row = 0; row < n; ++row) {
-      NarrowSum one;
-      one.add<Op>(check, load_row, row);
-      sum[row] = one.terms;
-    }
-  } else {
-    NarrowSum narrow[lanes];
-    std::size_t first = 0;
-    for (; first + 2 * lanes <= n; first += 2 * lanes) {
+class NarrowColumns {
+ public:
+  static constexpr std::size_t lanes = Pack<float>::size;
+
+  KULLBACK_INLINE void begin(std::size_t n) {
+    n_ = n;
+    check_ = {};
+    for (auto& lane : narrow_) lane = {};
+  }
+
+  /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(k, row)` gives those of input k.
+  template <class Load>
+  KULLBACK_INLINE void read(std::size_t row, std::size_t end, Load load) {
+    NarrowCheck check = check_;
+    if (end > n_ - n_ % (2 * lanes)) {
+      for (; row < end; ++row) narrow_[row % lanes].template add<Op>(check, load, row);
+    } else if (row / lanes % 2 == 0) {
       for (std::size_t lane = 0; lane < lanes; ++lane) {
-        narrow[lane].add_pair<Op>(check, load_row, first + lane, first + lane + lanes);
+        narrow_[lane].template put_aside<Op>(check, load, row + lane, waiting_[lane]);
+      }
+    } else {
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        narrow_[lane].template add_second<Op>(check, load, row + lane, waiting_[lane]);
       }
     }
-    for (std::size_t row = first; row < n; ++row) narrow[(row - first) % lanes].add<Op>(check, load_row, row);
-    for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] = narrow[lane].total();
+    check_ = check;
   }
-  add_up_lanes(sum, used);
-  if (n == 0) sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
-  store_wide(totals, sum[0], count);
-  return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
-}
+
+  /// One bit per column tells whether it fits.
+  KULLBACK_INLINE std::uint64_t results(std::size_t count, double* totals) {
+    NarrowSum::Wide sum[lanes];
+    for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] = narrow_[lane].total();
+    return results_of(check_, sum, n_ < lanes ? n_ : lanes, count, totals);
+  }
+
+  /// The same of columns of up to 16 rows, sooner.
+  template <class Load>
+  KULLBACK_INLINE static std::uint64_t results_of_short(std::size_t n, Load load, std::size_t count, double* totals) {
+    NarrowCheck check;
+    NarrowSum::Wide sum[lanes];
+    sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
+    for (std::size_t row = 0; row < n; ++row) {
+      NarrowSum one;
+      one.template add<Op>(check, load, row);
+      sum[row] = one.terms;
+    }
+    return results_of(check, sum, n, count, totals);
+  }
+
+ private:
+  /// Lanes that hold nothing are left out of the tree, in which they would add 0.
+  KULLBACK_INLINE static std::uint64_t results_of(const NarrowCheck& check, NarrowSum::Wide (&sum)[lanes],
+                                                  std::size_t used, std::size_t count, double* totals) {
+    add_up_lanes(sum, used);
+    store_wide(totals, sum[0], count);
+    return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
+  }
+
+  NarrowCheck check_;
+  NarrowSum narrow_[lanes];
+  Pack<float> waiting_[lanes];
+  std::size_t n_;
+};
 
 // Elementwise operations ----------------------------------------------------------------------------------------------
 

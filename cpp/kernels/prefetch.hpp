@@ -1,5 +1,5 @@
-/// Asks for memory before it is needed, where the hardware does not look ahead by itself. Inlined on every target: GCC
-/// deletes calls of functions that do nothing else.
+/// Asks for memory before it is needed, where the hardware does not look ahead by itself. GCC deletes calls of
+/// functions that do nothing else: they are inlined on every target, or pretend to do more.
 
 /// Asks for what lies ahead of a short row, one of several in as many arrays that are worked on together: between one
 /// and the next too much is done for the hardware to look ahead. More at a time than it can wait for would cost time.
@@ -12,15 +12,27 @@ template <class T>
   for (std::ptrdiff_t i = 0; i < stride; i += line) __builtin_prefetch(row + ahead + i);
 }
 
-/// The same of columns that are read from row to row, where rows lie on pages of their own: of what is read some rows
-/// later, in the neighbouring columns where these end.
+/// Rows of columns are asked for that many at a time and ahead.
+constexpr std::size_t rows_ahead = 8;
+
+/// Whether rows of columns, `step` elements apart, lie on pages of their own.
 template <class T>
-[[gnu::always_inline]] inline void prefetch_columns_ahead(const T* columns, std::ptrdiff_t step, std::size_t n,
-                                                          std::size_t row) {
-  constexpr std::ptrdiff_t page = 4096 / sizeof(T), line = 64 / sizeof(T);
-  constexpr std::size_t ahead = 12;
-  if (step < page) return;
-  const std::size_t later = row + ahead;
-  const T* const next = later < n ? columns : columns + line - static_cast<std::ptrdiff_t>(n) * step;
-  __builtin_prefetch(next + static_cast<std::ptrdiff_t>(later) * step);
+KULLBACK_INLINE bool is_far(std::ptrdiff_t step) {
+  constexpr std::ptrdiff_t page = 4096 / sizeof(T);
+  return step >= page || step <= -page;
+}
+
+/// Asks for rows [row, end) of n of some neighbouring columns. Beyond the last row these are the first ones of as many
+/// columns that follow.
+template <class T>
+KULLBACK_OUT_OF_LINE void prefetch_rows(const T* columns, std::ptrdiff_t step, std::size_t n, std::size_t count,
+                                        std::size_t row, std::size_t end) {
+  constexpr std::size_t line = 64 / sizeof(T);
+  for (; row < end; ++row) {
+    const bool follow = row >= n;
+    const T* const from = columns + (follow ? count : 0) + static_cast<std::ptrdiff_t>(follow ? row - n : row) * step;
+    for (std::size_t i = 0; i < count; i += line) __builtin_prefetch(from + i);
+    __builtin_prefetch(from + count - 1);
+  }
+  __asm__ volatile("");
 }
