@@ -30,6 +30,21 @@ class Lookup {
     return double{x};
   }
 
+  /// Several elements, of those offsets.
+  template <class Offset>
+  void read(double* to, std::size_t count, Offset offset) const {
+    const char* const data = data_;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!native_) {
+        to[i] = (*this)(offset(i));
+        continue;
+      }
+      T x;
+      std::memcpy(&x, data + offset(i), sizeof(T));
+      to[i] = double{x};
+    }
+  }
+
  private:
   const char* data_;
   Gather<T> gather_;

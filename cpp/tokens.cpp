@@ -39,60 +39,97 @@ class TokenJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates states;
       job_.evaluate(kernel_.normalizer, tile, Setting{}, states);
-      if (tile.rows < tokens_per_row_) {
-        for (std::size_t r = 0; r < tile.rows; ++r) {
-          for (std::size_t first = 0; first < tokens_per_row_; first += tile_rows) {
-            work_on(tile, states, {{r, 0}, {first, 1}, std::min(tile_rows, tokens_per_row_ - first)});
-          }
-        }
-      } else {
-        for (std::size_t k = 0; k < tokens_per_row_; ++k) work_on(tile, states, {{0, 1}, {k, 0}, tile.rows});
-      }
+      for_runs(tile, [&](const Run& run) { work_on(tile, states, run); });
     });
   }
 
  private:
-  struct Walk {
-    std::size_t first, step;
-
-    std::size_t operator[](std::size_t i) const { return first + i * step; }
-    /// In bytes, where neighbours are that far apart.
-    std::ptrdiff_t offset(std::ptrdiff_t stride) const { return static_cast<std::ptrdiff_t>(first) * stride; }
-    std::ptrdiff_t step_of(std::ptrdiff_t stride) const { return static_cast<std::ptrdiff_t>(step) * stride; }
-  };
-
-  /// Tokens that are worked on together: one of each row of a tile, or some of one row.
+  /// Tokens that are worked on together, and their results.
   struct Run {
-    Walk row, token;
     std::size_t count;
+    std::ptrdiff_t token, token_step, out, out_step;  ///< in bytes
+    std::uint8_t row[tile_rows];                      ///< each one's, in its tile
   };
+
+  /// Cuts a tile's tokens into runs of one step: all of them where they lie one after the other, or those of a row, or
+  /// one of every row.
+  template <class F>
+  void for_runs(const Tile& tile, F f) const {
+    const auto rows = static_cast<std::uint8_t>(tile.rows);
+    const std::ptrdiff_t of_row = tile.step[Dims::labels], out_of_row = tile.step[Dims::output];
+    const auto per_row = static_cast<std::ptrdiff_t>(tokens_per_row_);
+    const auto cut = [&](std::ptrdiff_t token, std::ptrdiff_t token_step, std::ptrdiff_t out, std::ptrdiff_t out_step,
+                         std::size_t count, auto next_row) {
+      Run run;
+      for (std::size_t first = 0; first < count; first += tile_rows) {
+        const auto done = static_cast<std::ptrdiff_t>(first);
+        run.count = std::min(tile_rows, count - first);
+        run.token = tile.at[Dims::labels] + token + done * token_step;
+        run.token_step = token_step;
+        run.out = tile.at[Dims::output] + out + done * out_step;
+        run.out_step = out_step;
+        for (std::size_t i = 0; i < run.count; ++i) run.row[i] = next_row();
+        f(run);
+      }
+    };
+    if (per_row == 1) {
+      cut(0, of_row, 0, out_of_row, tile.rows, [row = std::uint8_t{0}]() mutable { return row++; });
+    } else if (of_row == per_row * token_stride_ && out_of_row == per_row * out_stride_) {
+      const auto next_row = [this, row = std::uint8_t{0}, k = std::size_t{0}]() mutable {
+        if (k == tokens_per_row_) {
+          k = 0;
+          ++row;
+        }
+        ++k;
+        return row;
+      };
+      cut(0, token_stride_, 0, out_stride_, tile.rows * tokens_per_row_, next_row);
+    } else if (tile.rows < tokens_per_row_) {
+      for (std::uint8_t r = 0; r < rows; ++r) {
+        cut(r * of_row, token_stride_, r * out_of_row, out_stride_, tokens_per_row_, [r] { return r; });
+      }
+    } else {
+      for (std::ptrdiff_t k = 0; k < per_row; ++k) {
+        cut(k * token_stride_, of_row, k * out_stride_, out_of_row, tile.rows,
+            [row = std::uint8_t{0}]() mutable { return row++; });
+      }
+    }
+  }
 
   void work_on(const Tile& tile, const RowStates& states, const Run& run) {
-    constexpr int t = Dims::labels, o = Dims::output;
     std::int64_t token[tile_rows];
-    tokens_.read(token, tile.at[t] + run.row.offset(tile.step[t]) + run.token.offset(token_stride_),
-                 run.row.step_of(tile.step[t]) + run.token.step_of(token_stride_), run.count);
+    tokens_.read(token, run.token, run.token_step, run.count);
+    const bool good = tokens_.all_in_range(token, run.count);
+    if (!good) bad_token_.store(true, std::memory_order_relaxed);
     double logit[tile_rows];
-    for (std::size_t i = 0; i < run.count; ++i) {
-      const bool good = tokens_.in_range(token[i]);
-      if (!good) bad_token_.store(true, std::memory_order_relaxed);
-      const std::ptrdiff_t row = tile.at[0] + static_cast<std::ptrdiff_t>(run.row[i]) * tile.step[0];
-      logit[i] = good ? logits_(row + token[i] * class_stride_) : std::nan("");
+    if (good) {
+      const std::ptrdiff_t at = tile.at[0], row_step = tile.step[0], class_step = class_stride_;
+      logits_.read(logit, run.count,
+                   [&, at](std::size_t i) { return at + run.row[i] * row_step + token[i] * class_step; });
+    } else {
+      for (std::size_t i = 0; i < run.count; ++i) {
+        const std::ptrdiff_t row = tile.at[0] + run.row[i] * tile.step[0];
+        logit[i] = tokens_.in_range(token[i]) ? logits_(row + token[i] * class_stride_) : std::nan("");
+      }
     }
     T results[tile_rows];
     losses_of(tile, states, run, logit, results);
-    char* out = out_ + tile.at[o] + run.row.offset(tile.step[o]) + run.token.offset(out_stride_);
-    const std::ptrdiff_t out_step = run.row.step_of(tile.step[o]) + run.token.step_of(out_stride_);
-    for (std::size_t i = 0; i < run.count; ++i, out += out_step) std::memcpy(out, &results[i], sizeof(T));
+    char* out = out_ + run.out;
+    if (run.out_step == static_cast<std::ptrdiff_t>(sizeof(T))) {
+      std::memcpy(out, results, run.count * sizeof(T));
+      return;
+    }
+    for (std::size_t i = 0; i < run.count; ++i, out += run.out_step) std::memcpy(out, &results[i], sizeof(T));
   }
 
   void losses_of(const Tile& tile, const RowStates& states, const Run& run, const double* logit, T* results) {
-    const auto evaluate = [&](const RowStates& normalizers, Walk row, const double* at, std::size_t count,
-                              const Setting& setting, RowStates& losses, T* to) {
+    const auto evaluate = [&](const RowStates& normalizers, const std::uint8_t* row, const double* at,
+                              std::size_t count, const Setting& setting, RowStates& losses, T* to) {
       for (std::size_t i = 0; i < count; ++i) {
         losses.max[0][i] = normalizers.max[0][row[i]];
         losses.hi[0][i] = normalizers.hi[0][row[i]];
-        losses.lo[0][i] = normalizers.lo[0][row[i]];
+        // Those of float32 have all digits in the other part.
+        if constexpr (sizeof(T) == sizeof(double)) losses.lo[0][i] = normalizers.lo[0][row[i]];
       }
       kernel_.loss(losses, count, LossTerms{at, nullptr, nullptr, false}, setting);
       kernels_.round(losses, count, scale_, setting, to);
@@ -105,7 +142,8 @@ class TokenJob {
       magnified.one = magnified.mass_unit = magnification;
       RowStates again, normalizer;
       job_.evaluate(kernel_.normalizer, tile.row(run.row[i]), magnified, normalizer);
-      evaluate(normalizer, {0, 0}, logit + i, 1, magnified, again, results + i);
+      constexpr std::uint8_t first = 0;
+      evaluate(normalizer, &first, logit + i, 1, magnified, again, results + i);
     }
   }
 
