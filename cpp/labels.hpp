@@ -33,14 +33,13 @@ class Lookup {
   /// Several elements, of those offsets.
   template <class Offset>
   void read(double* to, std::size_t count, Offset offset) const {
-    const char* const data = data_;
+    if (!native_) {
+      for (std::size_t i = 0; i < count; ++i) to[i] = (*this)(offset(i));
+      return;
+    }
     for (std::size_t i = 0; i < count; ++i) {
-      if (!native_) {
-        to[i] = (*this)(offset(i));
-        continue;
-      }
       T x;
-      std::memcpy(&x, data + offset(i), sizeof(T));
+      std::memcpy(&x, data_ + offset(i), sizeof(T));
       to[i] = double{x};
     }
   }

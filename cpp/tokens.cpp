@@ -1,5 +1,6 @@
 /// token_logprobs: the log-probabilities of chosen classes.
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -39,22 +40,23 @@ class TokenJob {
     job_.for_all_tiles([&](const Tile& tile) {
       RowStates states;
       job_.evaluate(kernel_.normalizer, tile, Setting{}, states);
-      for_runs(tile, [&](const Run& run) { work_on(tile, states, run); });
+      for_token_runs(tile, [&](const Run& run) { work_on(tile, states, run); });
     });
   }
 
  private:
   /// Tokens that are worked on together, and their results.
   struct Run {
+    static_assert(tile_rows <= UINT8_MAX);
     std::size_t count;
-    std::ptrdiff_t token, token_step, out, out_step;  ///< in bytes
-    std::uint8_t row[tile_rows];                      ///< each one's, in its tile
+    std::ptrdiff_t token_at, token_step, out_at, out_step;  ///< in bytes
+    std::uint8_t row[tile_rows];                            ///< each one's, in its tile
   };
 
   /// Cuts a tile's tokens into runs of one step: all of them where they lie one after the other, or those of a row, or
   /// one of every row.
   template <class F>
-  void for_runs(const Tile& tile, F f) const {
+  void for_token_runs(const Tile& tile, F f) const {
     const auto rows = static_cast<std::uint8_t>(tile.rows);
     const std::ptrdiff_t of_row = tile.step[Dims::labels], out_of_row = tile.step[Dims::output];
     const auto per_row = static_cast<std::ptrdiff_t>(tokens_per_row_);
@@ -64,9 +66,9 @@ class TokenJob {
       for (std::size_t first = 0; first < count; first += tile_rows) {
         const auto done = static_cast<std::ptrdiff_t>(first);
         run.count = std::min(tile_rows, count - first);
-        run.token = tile.at[Dims::labels] + token + done * token_step;
+        run.token_at = tile.at[Dims::labels] + token + done * token_step;
         run.token_step = token_step;
-        run.out = tile.at[Dims::output] + out + done * out_step;
+        run.out_at = tile.at[Dims::output] + out + done * out_step;
         run.out_step = out_step;
         for (std::size_t i = 0; i < run.count; ++i) run.row[i] = next_row();
         f(run);
@@ -98,23 +100,19 @@ class TokenJob {
 
   void work_on(const Tile& tile, const RowStates& states, const Run& run) {
     std::int64_t token[tile_rows];
-    tokens_.read(token, run.token, run.token_step, run.count);
-    const bool good = tokens_.all_in_range(token, run.count);
-    if (!good) bad_token_.store(true, std::memory_order_relaxed);
+    tokens_.read(token, run.token_at, run.token_step, run.count);
     double logit[tile_rows];
-    if (good) {
-      const std::ptrdiff_t at = tile.at[0], row_step = tile.step[0], class_step = class_stride_;
+    if (tokens_.all_in_range(token, run.count)) {
+      const std::ptrdiff_t row_step = tile.step[0], class_step = class_stride_;
       logits_.read(logit, run.count,
-                   [&, at](std::size_t i) { return at + run.row[i] * row_step + token[i] * class_step; });
+                   [&, at = tile.at[0]](std::size_t i) { return at + run.row[i] * row_step + token[i] * class_step; });
     } else {
-      for (std::size_t i = 0; i < run.count; ++i) {
-        const std::ptrdiff_t row = tile.at[0] + run.row[i] * tile.step[0];
-        logit[i] = tokens_.in_range(token[i]) ? logits_(row + token[i] * class_stride_) : std::nan("");
-      }
+      bad_token_.store(true, std::memory_order_relaxed);
+      std::fill_n(logit, run.count, std::nan(""));
     }
     T results[tile_rows];
     losses_of(tile, states, run, logit, results);
-    char* out = out_ + run.out;
+    char* out = out_ + run.out_at;
     if (run.out_step == static_cast<std::ptrdiff_t>(sizeof(T))) {
       std::memcpy(out, results, run.count * sizeof(T));
       return;
@@ -128,7 +126,7 @@ class TokenJob {
       for (std::size_t i = 0; i < count; ++i) {
         losses.max[0][i] = normalizers.max[0][row[i]];
         losses.hi[0][i] = normalizers.hi[0][row[i]];
-        // Those of float32 have all digits in the other part.
+        // Nothing reads the low parts of float32 losses.
         if constexpr (sizeof(T) == sizeof(double)) losses.lo[0][i] = normalizers.lo[0][row[i]];
       }
       kernel_.loss(losses, count, LossTerms{at, nullptr, nullptr, false}, setting);

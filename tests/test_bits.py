@@ -241,6 +241,15 @@ def test_layouts_of_short_rows(by_rows, dtype, same_bits):
             assert same_bits(by_rows(*views), want), f"{n} elements, {name}"
 
 
+def test_columns_on_other_pages(by_rows, dtype, target, same_bits):
+    # Some of their rows are read in turn, in groups of columns of which the last one is not whole.
+    for n in (2, 4, 15, 16, 17, 31, 32, 33, 40, 41, 47, 48, 63, 64, 79, 97):
+        arrays = by_rows.arrays(dtype, (1_100, n), seed=n)
+        with runtime.target(target):
+            got = by_rows(*(np.asfortranarray(a) for a in arrays))
+        assert same_bits(got, plain(by_rows, arrays)), f"{n} elements"
+
+
 @pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 17), (2, 140_001, 2)], ids=str)
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, (0, 1), (2, 0), (1, 2), None], ids=str)
 def test_axes(reduction, dtype, axis, shape, same_bits):

@@ -91,6 +91,7 @@ def test_memory_is_asked_for_ahead(objects):
     # GCC takes a function that does nothing else for one without effects.
     for target, path in objects.items():
         assert re.search(r"\b(prefetch|prfm)", run("objdump", "-d", path)), target
+        assert any("prefetch_rows" in name for _, name in symbols(path)), target
 
 
 def test_the_extension_exports_its_initialiser_alone():

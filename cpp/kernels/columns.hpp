@@ -7,12 +7,13 @@ struct ColumnMaximum {
   V at = broadcast_like<V>(-1.0);
 };
 
-/// Whether memory is asked for ahead. Short rows that lie close together have just been put there.
+/// Whether memory is asked for ahead. Short rows that lie close together were put there just now, or follow one another
+/// as the hardware expects.
 template <int Inputs, class T>
 KULLBACK_INLINE bool looks_ahead(const ColumnBatch<T>& batch) {
   if (batch.n > longest_short_row) return true;
   for (int k = 0; k < Inputs; ++k) {
-    if (is_far<T>(batch.step[k])) return true;
+    if (are_on_other_pages<T>(batch.step[k])) return true;
   }
   return false;
 }
@@ -34,9 +35,7 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
   const bool ahead = looks_ahead<Op::inputs>(batch);
   const auto step = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
     const T* const columns = batch.in[k] + first;
-    if (ahead && row % rows_ahead == 0) {
-      prefetch_rows(columns, batch.step[k], batch.n, count, row + rows_ahead, row + 2 * rows_ahead);
-    }
+    if (ahead) prefetch_rows_ahead(columns, batch.step[k], batch.n, count, row);
     return columns + static_cast<std::ptrdiff_t>(row) * batch.step[k];
   };
 
@@ -116,28 +115,45 @@ KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std
 
 constexpr double no_low_parts[Pack<float>::size] = {};
 
-/// Up to 16 columns of logits, from `first` on.
+// What reads up to 16 columns: begin; read of rows [row, end), 16 from a multiple of that on or what is left; finish.
+// Of `inputs` arrays the rows are asked for ahead.
+
+/// Where 16 columns, or `count`, of an input start.
+struct ColumnInput {
+  const float* from;
+  std::ptrdiff_t step;
+  std::size_t count;
+
+  KULLBACK_INLINE Pack<float> row(std::size_t at, float fill) const {
+    const float* const there = from + static_cast<std::ptrdiff_t>(at) * step;
+    return count >= Pack<float>::size ? load(there) : partial_load(there, count, fill);
+  }
+};
+
+/// Logits.
 template <class Op>
-class DirectGroup {
+class DirectPart {
  public:
   static constexpr int inputs = 1;
-  static constexpr std::size_t lanes = Pack<float>::size;
 
   KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
     first_ = first;
     count_ = count;
-    columns_.begin(batch.in[0] + first, batch.step[0], batch.n, count);
+    columns_.begin(batch.n);
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
+    const ColumnInput logits{batch.in[0] + first_, batch.step[0], count_};
     float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first_;
-    columns_.read(row, end, [=](std::size_t at, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-      if (to != nullptr) store(to + at * tile_rows, y);
-    });
+    columns_.read(
+        row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
+        [=](std::size_t at, Pack<float>, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+          if (to != nullptr) store(to + at * tile_rows, y);
+        });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
     double most[Pack<float>::size], mass[Pack<float>::size];
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
-    const std::uint64_t fitting = every & columns_.results(most, mass);
+    const std::uint64_t fitting = every & columns_.results(count_, most, mass);
     if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
     keep_fitting(most, fitting, every, states.max[0] + first_, count_);
     keep_fitting(mass, fitting, every, states.hi[0] + first_, count_);
@@ -149,23 +165,14 @@ class DirectGroup {
   std::size_t first_, count_;
 };
 
-/// Gives rows of input k, of up to 16 columns from `first` on.
 template <int Inputs>
-struct NarrowLoad {
-  const float* in[Inputs];
-  std::ptrdiff_t step[Inputs];
-  std::size_t count;
+struct ColumnInputs {
+  ColumnInput in[Inputs];
 
-  KULLBACK_INLINE NarrowLoad(const ColumnBatch<float>& batch, std::size_t first, std::size_t some) : count(some) {
-    for (int k = 0; k < Inputs; ++k) {
-      in[k] = batch.in[k] + first;
-      step[k] = batch.step[k];
-    }
+  KULLBACK_INLINE ColumnInputs(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+    for (int k = 0; k < Inputs; ++k) in[k] = {batch.in[k] + first, batch.step[k], count};
   }
-  KULLBACK_INLINE Pack<float> operator()(int k, std::size_t row) const {
-    const float* const from = in[k] + static_cast<std::ptrdiff_t>(row) * step[k];
-    return count >= Pack<float>::size ? load(from) : partial_load(from, count, narrow_fill[k]);
-  }
+  KULLBACK_INLINE Pack<float> operator()(int k, std::size_t row) const { return in[k].row(row, narrow_fill[k]); }
 };
 
 template <class Op>
@@ -178,7 +185,7 @@ KULLBACK_INLINE void keep_narrow(const ColumnBatch<float>& batch, const Setting&
   keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
 }
 
-/// Columns of up to 16 rows.
+/// Columns of up to 16 rows, in a function of their own: 1.3 times as fast.
 template <class Op>
 KULLBACK_OUT_OF_LINE void read_short_columns_narrowly(const ColumnBatch<float>& batch, const Setting& setting,
                                                       RowStates& states) {
@@ -187,17 +194,16 @@ KULLBACK_OUT_OF_LINE void read_short_columns_narrowly(const ColumnBatch<float>& 
     const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
     double totals[some];
     const std::uint64_t fitting =
-        NarrowColumns<Op>::results_of_short(batch.n, NarrowLoad<Op::inputs>(batch, first, count), count, totals);
+        NarrowColumns<Op>::results_of_short(batch.n, ColumnInputs<Op::inputs>(batch, first, count), count, totals);
     keep_narrow<Op>(batch, setting, states, first, count, fitting, totals);
   }
 }
 
-/// Up to 16 columns of probabilities, from `first` on.
+/// Probabilities.
 template <class Op>
-class NarrowGroup {
+class NarrowPart {
  public:
   static constexpr int inputs = Op::inputs;
-  static constexpr std::size_t lanes = Pack<float>::size;
 
   KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
     first_ = first;
@@ -205,7 +211,7 @@ class NarrowGroup {
     columns_.begin(batch.n);
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
-    columns_.read(row, end, NarrowLoad<Op::inputs>(batch, first_, count_));
+    columns_.read(row, end, ColumnInputs<Op::inputs>(batch, first_, count_));
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
     double totals[Pack<float>::size];
@@ -218,35 +224,34 @@ class NarrowGroup {
   std::size_t first_, count_;
 };
 
-/// Up to 16 columns of labels and logits, from `first` on.
+/// Labels and logits.
 template <class Op>
-class LabelledGroup {
+class LabelledPart {
  public:
   static constexpr int inputs = 2;
-  static constexpr std::size_t lanes = Pack<float>::size;
 
   KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
     first_ = first;
     count_ = count;
     valid_ = broadcast(0.0F) == 0;
-    columns_.begin(batch.in[1] + first, batch.step[1], batch.n, count);
+    columns_.begin(batch.n);
     if (batch.n == 0) labels_[0].clear();
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
-    columns_.read(row, end, [&](std::size_t at, Pack<float>) KULLBACK_INLINE_LAMBDA {
-      const auto element = [&](int k) KULLBACK_INLINE_LAMBDA {
-        const float* const from = batch.in[k] + first_ + static_cast<std::ptrdiff_t>(at) * batch.step[k];
-        return count_ >= lanes ? load(from) : partial_load(from, count_, 0.0F);
-      };
-      if (at < lanes) labels_[at].clear();
-      labels_[at % lanes].add(element(0), element(1), valid_);
-    });
+    const ColumnInput labels{batch.in[0] + first_, batch.step[0], count_};
+    const ColumnInput logits{batch.in[1] + first_, batch.step[1], count_};
+    columns_.read(
+        row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
+        [&](std::size_t at, Pack<float>, Pack<float>) KULLBACK_INLINE_LAMBDA {
+          if (at < lanes) labels_[at].clear();
+          labels_[at % lanes].add(labels.row(at, 0), logits.row(at, 0), valid_);
+        });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
     using Wide = DirectLabels::Wide;
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     double results[4][lanes] = {};
-    const std::uint64_t fit_logits = columns_.results(results[0], results[1]);
+    const std::uint64_t fit_logits = columns_.results(count_, results[0], results[1]);
     add_up_lanes(labels_, batch.n < lanes ? batch.n : lanes);
     const Wide mass = labels_[0].mass;
     auto fits = mass == mass;
@@ -263,52 +268,53 @@ class LabelledGroup {
   }
 
  private:
+  static constexpr std::size_t lanes = DirectLabels::lanes;
   DirectColumns columns_;
   DirectLabels labels_[lanes];
   Mask<float> valid_;
   std::size_t first_, count_;
 };
 
-/// Reads all columns, several groups of them together: some rows of one, the same rows of the next. What lies on the
-/// lines and pages of these rows is used before it is gone, and is asked for row by row.
-template <class Group>
-KULLBACK_INLINE void read_groups(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
-  constexpr std::size_t some = Pack<float>::size, most = tile_rows / some, rows_at_once = Group::lanes;
-  Group groups[most];
-  const bool ahead = looks_ahead<Group::inputs>(batch);
-  const std::size_t all = (batch.columns + some - 1) / some, together = ahead ? most : 1;
+/// Reads all columns, part by part, or where memory is asked for ahead all parts together: some rows of one, the same
+/// rows of the next. What lies on the lines and pages of these rows is used before it is gone.
+template <class Part>
+KULLBACK_INLINE void read_parts(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+  constexpr std::size_t some = Pack<float>::size;
+  Part parts[tile_rows / some];
+  const bool ahead = looks_ahead<Part::inputs>(batch);
+  // Parts that need not wait for memory stay in the first level of the cache one by one.
+  const std::size_t all = (batch.columns + some - 1) / some, together = ahead ? all : 1;
   for (std::size_t done = 0; done < all; done += together) {
-    const std::size_t now = all - done < together ? all - done : together;
-    for (std::size_t g = 0; g < now; ++g) {
-      const std::size_t first = (done + g) * some, rest = batch.columns - first;
-      groups[g].begin(batch, first, rest < some ? rest : some);
+    for (std::size_t i = 0; i < together; ++i) {
+      const std::size_t first = (done + i) * some, rest = batch.columns - first;
+      parts[i].begin(batch, first, rest < some ? rest : some);
     }
-    for (std::size_t row = 0; row < batch.n; row += rows_at_once) {
-      const std::size_t end = batch.n - row < rows_at_once ? batch.n : row + rows_at_once;
-      for (std::size_t g = 0; g < now; ++g) {
-        const auto share = [=](std::size_t i)
-                               KULLBACK_INLINE_LAMBDA { return row + rows_at_once + (end - row) * i / now; };
-        for (int k = 0; ahead && k < Group::inputs; ++k) {
-          prefetch_rows(batch.in[k], batch.step[k], batch.n, batch.columns, share(g), share(g + 1));
+    for (std::size_t row = 0; row < batch.n; row += some) {
+      const std::size_t end = batch.n - row < some ? batch.n : row + some;
+      for (std::size_t i = 0; i < together; ++i) {
+        const auto share = [=](std::size_t k)
+                               KULLBACK_INLINE_LAMBDA { return row + some + (end - row) * k / together; };
+        for (int k = 0; ahead && k < Part::inputs; ++k) {
+          prefetch_rows(batch.in[k], batch.step[k], batch.n, batch.columns, share(i), share(i + 1));
         }
-        groups[g].read(batch, row, end);
+        parts[i].read(batch, row, end);
       }
     }
-    for (std::size_t g = 0; g < now; ++g) groups[g].finish(batch, setting, states);
+    for (std::size_t i = 0; i < together; ++i) parts[i].finish(batch, setting, states);
   }
 }
 
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
-    read_groups<DirectGroup<Op>>(batch, setting, states);
+    read_parts<DirectPart<Op>>(batch, setting, states);
   } else if constexpr (has_labelled_way<Op, T>) {
-    read_groups<LabelledGroup<Op>>(batch, setting, states);
+    read_parts<LabelledPart<Op>>(batch, setting, states);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);
     } else {
-      read_groups<NarrowGroup<Op>>(batch, setting, states);
+      read_parts<NarrowPart<Op>>(batch, setting, states);
     }
   } else {
     constexpr std::size_t group = Group<double>::size;

@@ -189,30 +189,18 @@ class DirectColumns {
  public:
   static constexpr std::size_t lanes = DirectLanes::lanes;
 
-  KULLBACK_INLINE void begin(const float* z, std::ptrdiff_t step, std::size_t n, std::size_t count) {
-    z_ = z;
-    step_ = step;
-    n_ = n;
-    count_ = count;
-  }
+  KULLBACK_INLINE void begin(std::size_t n) { n_ = n; }
 
-  /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `keep(row, exponentials)` gets the
-  /// exponentials.
-  template <class Keep>
-  KULLBACK_INLINE void read(std::size_t row, std::size_t end, Keep keep) {
-    const float* const z = z_;
-    const std::ptrdiff_t step = step_;
-    const std::size_t count = count_;
-    const auto load_row = [=](std::size_t at) KULLBACK_INLINE_LAMBDA {
-      const float* const from = z + static_cast<std::ptrdiff_t>(at) * step;
-      return count >= lanes ? load(from) : partial_load(from, count, -Constants<float>::infinity);
-    };
+  /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(row)` gives logits,
+  /// `keep(row, logits, exponentials)` gets them.
+  template <class Load, class Keep>
+  KULLBACK_INLINE void read(std::size_t row, std::size_t end, Load load, Keep keep) {
     if (row == 0) {
       const bool has_sums = n_ > lanes;
       for (; row < end; ++row) {
-        state_.most[row] = load_row(row);
+        state_.most[row] = load(row);
         state_.largest[row] = direct_exp(state_.most[row]);
-        keep(row, state_.largest[row]);
+        keep(row, state_.most[row], state_.largest[row]);
         if (!has_sums) continue;
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), state_.largest[row]);
@@ -220,10 +208,10 @@ class DirectColumns {
       }
       return;
     }
-    const auto smaller_of = [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
-      const auto logits = load_row(row + lane);
+    const auto next = [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
+      const auto logits = load(row + lane);
       const auto exponentials = direct_exp(logits);
-      keep(row + lane, exponentials);
+      keep(row + lane, logits, exponentials);
       const auto smaller = min(state_.largest[lane], exponentials);
       state_.most[lane] = max(logits, state_.most[lane]);
       state_.largest[lane] = max(exponentials, state_.largest[lane]);
@@ -231,30 +219,28 @@ class DirectColumns {
     };
     const std::size_t rows = end - row;
     if (row / lanes % 2 == 0) {
-      for (std::size_t lane = 0; lane < rows; ++lane) waiting_[lane] = smaller_of(lane);
+      for (std::size_t lane = 0; lane < rows; ++lane) waiting_[lane] = next(lane);
     } else {
       for (std::size_t lane = 0; lane < rows; ++lane) {
-        state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane] + smaller_of(lane));
+        state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane] + next(lane));
       }
     }
   }
 
   /// See direct_results.
-  KULLBACK_INLINE std::uint64_t results(double* max_out, double* mass_out) {
-    if (n_ <= lanes) return direct_results<true>(state_, n_, count_, max_out, mass_out);
+  KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
+    if (n_ <= lanes) return direct_results<true>(state_, n_, count, max_out, mass_out);
     // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
     const bool are_last = n_ / lanes % 2 == 0;
     const std::size_t begin = are_last ? 0 : n_ % lanes, end = are_last ? n_ % lanes : lanes;
     for (std::size_t lane = begin; lane < end; ++lane) state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane]);
-    return direct_results<false>(state_, lanes, count_, max_out, mass_out);
+    return direct_results<false>(state_, lanes, count, max_out, mass_out);
   }
 
  private:
   DirectLanes state_;
-  Pack<float> waiting_[lanes];  ///< terms that are to be added with those 16 rows later
-  const float* z_;
-  std::ptrdiff_t step_;
-  std::size_t n_, count_;
+  Pack<float> waiting_[lanes];  ///< terms that wait for those of 16 rows later
+  std::size_t n_;
 };
 
 /// sum y and sum y z of labels y, in lanes of elements i mod 16. The products are exact in float64.
@@ -369,9 +355,7 @@ KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t column
                                         std::ptrdiff_t in_step, float* out, std::ptrdiff_t out_step) {
   constexpr std::size_t lanes = Pack<float>::size;
   for (std::size_t row = 0; row < n; ++row, in += in_step) {
-    if (row % rows_ahead == 0 && is_far<float>(out_step)) {
-      prefetch_rows(out, out_step, n, columns, row + rows_ahead, row + 2 * rows_ahead);
-    }
+    if (are_on_other_pages<float>(out_step)) prefetch_rows_ahead(out, out_step, n, columns, row);
     for (std::size_t first = 0; first < columns; first += lanes) {
       const std::size_t count = columns - first;
       const auto high = load(direct.hi + first), low = load(direct.lo + first);

@@ -38,27 +38,26 @@ struct NarrowCheck {
 
 struct NarrowSum {
   using Wide = Simd<double, 2 * pack_bytes>;
-  Wide terms = broadcast_like<Wide>(0.0);
-  Pack<float> errors = broadcast(0.0F);
+  Wide terms;
+  Pack<float> errors;
 
-  /// `load(k, i)` gives elements of input k from i on.
-  template <class Op, class Load>
-  KULLBACK_INLINE void add_pair(NarrowCheck& check, Load load, std::size_t first, std::size_t second) {
-    Pack<float> term;
-    put_aside<Op>(check, load, first, term);
-    add_second<Op>(check, load, second, term);
+  KULLBACK_INLINE void clear() {
+    terms = broadcast_like<Wide>(0.0);
+    errors = broadcast(0.0F);
   }
-  /// The first of a pair, and the second.
+
+  /// The first of a pair's products; its rounding error is put aside. `load(k, i)` gives elements of input k from i on.
   template <class Op, class Load>
-  KULLBACK_INLINE void put_aside(NarrowCheck& check, Load load, std::size_t i, Pack<float>& term) {
-    const auto p = load(0, i), log_p = log_of<Op>(check, load, i, p);
-    term = p * log_p;
+  KULLBACK_INLINE Pack<float> first_term(NarrowCheck& check, Load load, std::size_t i) {
+    const auto p = load(0, i), log_p = log_of<Op>(check, load, i, p), term = p * log_p;
     errors = errors + fma(p, log_p, -term);
+    return term;
   }
+  /// Adds the pair.
   template <class Op, class Load>
-  KULLBACK_INLINE void add_second(NarrowCheck& check, Load load, std::size_t i, Pack<float> term) {
+  KULLBACK_INLINE void add_second(NarrowCheck& check, Load load, std::size_t i, Pack<float> first_term) {
     const auto p = load(0, i);
-    terms = terms + widen(fma(p, log_of<Op>(check, load, i, p), term));
+    terms = terms + widen(fma(p, log_of<Op>(check, load, i, p), first_term));
   }
 
   template <class Op, class Load>
@@ -89,9 +88,12 @@ KULLBACK_INLINE bool read_row_narrowly(const float* const* in, std::size_t n, do
   constexpr std::size_t lanes = Pack<float>::size;
   NarrowCheck check;
   NarrowSum narrow;
+  narrow.clear();
   const auto whole = [=](int k, std::size_t i) KULLBACK_INLINE_LAMBDA { return load(in[k] + i); };
   std::size_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) narrow.add_pair<Op>(check, whole, i, i + lanes);
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    narrow.add_second<Op>(check, whole, i + lanes, narrow.first_term<Op>(check, whole, i));
+  }
   if (i + lanes <= n) {
     narrow.add<Op>(check, whole, i);
     i += lanes;
@@ -114,8 +116,10 @@ class NarrowColumns {
 
   KULLBACK_INLINE void begin(std::size_t n) {
     n_ = n;
+    used_ = n < lanes ? n : lanes;
     check_ = {};
-    for (auto& lane : narrow_) lane = {};
+    narrow_[0].clear();
+    for (std::size_t lane = 1; lane < used_; ++lane) narrow_[lane].clear();
   }
 
   /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(k, row)` gives those of input k.
@@ -126,11 +130,11 @@ class NarrowColumns {
       for (; row < end; ++row) narrow_[row % lanes].template add<Op>(check, load, row);
     } else if (row / lanes % 2 == 0) {
       for (std::size_t lane = 0; lane < lanes; ++lane) {
-        narrow_[lane].template put_aside<Op>(check, load, row + lane, waiting_[lane]);
+        first_terms_[lane] = narrow_[lane].template first_term<Op>(check, load, row + lane);
       }
     } else {
       for (std::size_t lane = 0; lane < lanes; ++lane) {
-        narrow_[lane].template add_second<Op>(check, load, row + lane, waiting_[lane]);
+        narrow_[lane].template add_second<Op>(check, load, row + lane, first_terms_[lane]);
       }
     }
     check_ = check;
@@ -139,8 +143,9 @@ class NarrowColumns {
   /// One bit per column tells whether it fits.
   KULLBACK_INLINE std::uint64_t results(std::size_t count, double* totals) {
     NarrowSum::Wide sum[lanes];
-    for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] = narrow_[lane].total();
-    return results_of(check_, sum, n_ < lanes ? n_ : lanes, count, totals);
+    sum[0] = narrow_[0].total();
+    for (std::size_t lane = 1; lane < used_; ++lane) sum[lane] = narrow_[lane].total();
+    return results_of(check_, sum, used_, count, totals);
   }
 
   /// The same of columns of up to 16 rows, sooner.
@@ -151,6 +156,7 @@ class NarrowColumns {
     sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
     for (std::size_t row = 0; row < n; ++row) {
       NarrowSum one;
+      one.clear();
       one.template add<Op>(check, load, row);
       sum[row] = one.terms;
     }
@@ -168,8 +174,8 @@ class NarrowColumns {
 
   NarrowCheck check_;
   NarrowSum narrow_[lanes];
-  Pack<float> waiting_[lanes];
-  std::size_t n_;
+  Pack<float> first_terms_[lanes];  ///< of pairs whose second element is 16 rows later
+  std::size_t n_, used_;
 };
 
 // Elementwise operations ----------------------------------------------------------------------------------------------

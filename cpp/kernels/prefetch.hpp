@@ -12,27 +12,37 @@ template <class T>
   for (std::ptrdiff_t i = 0; i < stride; i += line) __builtin_prefetch(row + ahead + i);
 }
 
-/// Rows of columns are asked for that many at a time and ahead.
+/// Where columns are read without others beside them: so many rows are asked for at a time, as many ahead.
 constexpr std::size_t rows_ahead = 8;
 
 /// Whether rows of columns, `step` elements apart, lie on pages of their own.
 template <class T>
-KULLBACK_INLINE bool is_far(std::ptrdiff_t step) {
+KULLBACK_INLINE bool are_on_other_pages(std::ptrdiff_t step) {
   constexpr std::ptrdiff_t page = 4096 / sizeof(T);
   return step >= page || step <= -page;
 }
 
-/// Asks for rows [row, end) of n of some neighbouring columns. Beyond the last row these are the first ones of as many
-/// columns that follow.
+/// Asks for rows [row, end) of n of some neighbouring columns; beyond the last row, of as many columns that follow, and
+/// so on.
 template <class T>
 KULLBACK_OUT_OF_LINE void prefetch_rows(const T* columns, std::ptrdiff_t step, std::size_t n, std::size_t count,
                                         std::size_t row, std::size_t end) {
   constexpr std::size_t line = 64 / sizeof(T);
   for (; row < end; ++row) {
-    const bool follow = row >= n;
-    const T* const from = columns + (follow ? count : 0) + static_cast<std::ptrdiff_t>(follow ? row - n : row) * step;
+    for (; row >= n; row -= n, end -= n) columns += count;
+    const T* const from = columns + static_cast<std::ptrdiff_t>(row) * step;
     for (std::size_t i = 0; i < count; i += line) __builtin_prefetch(from + i);
+    // Columns may begin within a line.
     __builtin_prefetch(from + count - 1);
   }
   __asm__ volatile("");
+}
+
+/// The same, as row after row is read.
+template <class T>
+KULLBACK_INLINE void prefetch_rows_ahead(const T* columns, std::ptrdiff_t step, std::size_t n, std::size_t count,
+                                         std::size_t row) {
+  if (row % rows_ahead != 0) return;
+  const std::size_t first = row + rows_ahead, rest = n - row;
+  prefetch_rows(columns, step, n, count, first, first + (rest < rows_ahead ? rest : rows_ahead));
 }
