@@ -1,9 +1,9 @@
 """Times as paired ratios, interleaved A B B A.
 
 A sample lasts long enough for the clock. Before the first of each side one call goes untimed, unless it is a long one:
-it wakes that side's threads and leaves the caches as that side leaves them. Pools of threads go on spinning after a call, for milliseconds;
-where the two sides have pools of their own there is a pause between them, so that neither is timed against the other's
-spinning threads.
+it wakes that side's threads and leaves the caches as that side leaves them. Pools of threads go on spinning after a
+call, for milliseconds; where the two sides have pools of their own there is a pause between them, so that neither is
+timed against the other's spinning threads.
 """
 
 from __future__ import annotations
