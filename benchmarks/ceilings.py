@@ -1,8 +1,8 @@
 """What the machine can do at most, measured: bandwidth of reading and of copying, vector operations per second.
 
-By the loops of ceilings.c, compiled for the widest registers, where the CPU has them; one Python thread per core calls them, which ctypes does without
-the interpreter's lock. Of several runs the best counts, and of three ways to copy (a loop, memcpy, stores past the
-cache) the best.
+By the loops of ceilings.c, compiled for the widest registers, where the CPU has them; one Python thread per core calls
+them, which ctypes does without the interpreter's lock. Of several runs the best counts, and of three ways to copy (a
+loop, memcpy, stores past the cache) the best.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Ceilings:
         return self._best([loop] * self._threads, 1000 * operations * self._threads)
 
 
-def measured(threads: int, seconds: float, sizes: list[int] = SIZES) -> dict[str, dict[str, float]]:
+def measured(threads: int, seconds: float) -> dict[str, dict[str, float]]:
     """Of a number of threads: "read" and "copy", "operations".
 
     The first two in bytes per second, by size; operations on float64 lanes per second, by kind.
@@ -110,10 +110,18 @@ def measured(threads: int, seconds: float, sizes: list[int] = SIZES) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         functions = compiled(folder)
         return {
-            "read": {str(size): ceilings.reading(functions, size) for size in sizes},
-            "copy": {str(size): ceilings.copying(functions, size) for size in sizes},
+            "read": {str(size): ceilings.reading(functions, size) for size in SIZES},
+            "copy": {str(size): ceilings.copying(functions, size) for size in SIZES},
             "operations": {name: ceilings.operations(functions, name) for name in ROUNDS},
         }
+
+
+def best(*occasions: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The highest of each ceiling."""
+    return {
+        kind: {name: max(one[kind][name] for one in occasions) for name in names}
+        for kind, names in occasions[0].items()
+    }
 
 
 def last_level_cache() -> int:

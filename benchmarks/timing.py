@@ -28,9 +28,10 @@ class Settings:
     fewest: int = 3  # six pairs: the least of which the order statistics give an interval of 95 %
     budget: float = 0.4  # no new quadruple after that long
     pauses: bool = True
+    ceiling: float = 0.05  # each loop of ceilings.py, at least
 
 
-QUICK = Settings(sample=2e-4, quadruples=3, budget=0.05, pauses=False)
+QUICK = Settings(sample=2e-4, quadruples=3, budget=0.05, pauses=False, ceiling=0.005)
 
 
 @dataclass(frozen=True)
