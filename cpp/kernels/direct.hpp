@@ -52,8 +52,8 @@ struct DirectLanes {
 /// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if
 /// not, they mean nothing. Lanes that hold at most one element have `no_sums`.
 template <bool no_sums>
-KULLBACK_INLINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count, double* max_out,
-                                             double* mass_out) {
+KULLBACK_OUT_OF_LINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count,
+                                                  double* max_out, double* mass_out) {
   using Wide = DirectLanes::Wide;
   auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
   for (std::size_t lane = 0; lane < used; ++lane) {
