@@ -146,7 +146,7 @@ class DirectPart {
     float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first_;
     columns_.read(
         row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
-        [=](std::size_t at, Pack<float>, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+        [=](std::size_t at, Pack<float> y) KULLBACK_INLINE_LAMBDA {
           if (to != nullptr) store(to + at * tile_rows, y);
         });
   }
@@ -242,7 +242,7 @@ class LabelledPart {
     const ColumnInput logits{batch.in[1] + first_, batch.step[1], count_};
     columns_.read(
         row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
-        [&](std::size_t at, Pack<float>, Pack<float>) KULLBACK_INLINE_LAMBDA {
+        [&](std::size_t at, Pack<float>) KULLBACK_INLINE_LAMBDA {
           if (at < lanes) labels_[at].clear();
           labels_[at % lanes].add(labels.row(at, 0), logits.row(at, 0), valid_);
         });

@@ -192,7 +192,7 @@ class DirectColumns {
   KULLBACK_INLINE void begin(std::size_t n) { n_ = n; }
 
   /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(row)` gives logits,
-  /// `keep(row, logits, exponentials)` gets them.
+  /// `keep(row, exponentials)` gets what they become.
   template <class Load, class Keep>
   KULLBACK_INLINE void read(std::size_t row, std::size_t end, Load load, Keep keep) {
     if (row == 0) {
@@ -200,7 +200,7 @@ class DirectColumns {
       for (; row < end; ++row) {
         state_.most[row] = load(row);
         state_.largest[row] = direct_exp(state_.most[row]);
-        keep(row, state_.most[row], state_.largest[row]);
+        keep(row, state_.largest[row]);
         if (!has_sums) continue;
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), state_.largest[row]);
@@ -211,7 +211,7 @@ class DirectColumns {
     const auto next = [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
       const auto logits = load(row + lane);
       const auto exponentials = direct_exp(logits);
-      keep(row + lane, logits, exponentials);
+      keep(row + lane, exponentials);
       const auto smaller = min(state_.largest[lane], exponentials);
       state_.most[lane] = max(logits, state_.most[lane]);
       state_.largest[lane] = max(exponentials, state_.largest[lane]);
