@@ -689,6 +689,8 @@ def test_reductions_by_any_string_of_that_value(loss, same_bits):
         ([np.inf, 0], [1, 0], np.nan),
         ([np.inf, 0], [0.5, 0.5], np.inf),
         ([0, np.inf], [1, 0], np.inf),
+        ([np.inf, 1], [1, 0], np.inf),
+        ([np.inf, np.inf], [1, 0], np.inf),
     ],
 )
 def test_an_infinite_label_of_what_is_certain(name, dtype, labels, probabilities, want):
