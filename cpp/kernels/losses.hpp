@@ -72,6 +72,10 @@ struct OfProbability {
   }
 };
 
+/// Two logarithms side by side keep the processor busy: larger groups take up more of the extension, and more time.
+template <template <class> class Loss>
+constexpr int group_bytes<Loss<OfProbability>> = small_group_bytes;
+
 struct OfLogit {
   static constexpr bool logits = true;
   static constexpr float narrow_limit = 80;  ///< of logits whose exponentials are normal
