@@ -182,16 +182,16 @@ void Dims::append(std::size_t n, const std::ptrdiff_t (&strides)[operands]) {
     const int last = count - 1;
     bool joined = true;
     for (int i = 0; i < operands; ++i) {
-      joined = joined && stride[i][last] == strides[i] * static_cast<std::ptrdiff_t>(n);
+      joined = joined && stride[last][i] == strides[i] * static_cast<std::ptrdiff_t>(n);
     }
     if (joined) {
       length[last] *= n;
-      for (int i = 0; i < operands; ++i) stride[i][last] = strides[i];
+      for (int i = 0; i < operands; ++i) stride[last][i] = strides[i];
       return;
     }
   }
   length[count] = n;
-  for (int i = 0; i < operands; ++i) stride[i][count] = strides[i];
+  for (int i = 0; i < operands; ++i) stride[count][i] = strides[i];
   ++count;
 }
 
@@ -204,16 +204,49 @@ std::size_t Dims::size() const {
 void Dims::closest_last(const Dims& inner) {
   if (count < 2 || inner.count == 0) return;
   const auto distance = [this](int d) {
-    const std::ptrdiff_t s = std::abs(stride[0][d]);
+    const std::ptrdiff_t s = std::abs(stride[d][0]);
     return s == 0 ? PTRDIFF_MAX : s;
   };
   int closest = count - 1;
   for (int d = 0; d < count; ++d) {
     if (distance(d) < distance(closest)) closest = d;
   }
-  if (distance(closest) >= std::abs(inner.stride[0][inner.count - 1])) return;
+  if (distance(closest) >= std::abs(inner.stride[inner.count - 1][0])) return;
   std::swap(length[closest], length[count - 1]);
-  for (auto& s : stride) std::swap(s[closest], s[count - 1]);
+  std::swap(stride[closest], stride[count - 1]);
+}
+
+Runs::Runs(const Dims& dims, std::size_t begin, std::size_t end)
+    : dims_(dims), length_(end > begin ? end - begin : 0), rest_(length_) {
+  if (dims.count == 0 || rest_ == 0) return;
+  std::size_t rest = begin;
+  for (int d = dims.count - 1; d >= 0; --d) {
+    index_[d] = rest % dims.length[d];
+    rest /= dims.length[d];
+    for (int i = 0; i < Dims::operands; ++i) offset_[i] += static_cast<std::ptrdiff_t>(index_[d]) * dims.stride[d][i];
+  }
+  const int last = dims.count - 1;
+  length_ = std::min(dims.length[last] - index_[last], rest_);
+}
+
+void Runs::next() {
+  rest_ -= length_;
+  length_ = rest_;
+  if (rest_ == 0) return;
+  // Carry: to the start of the next run.
+  const auto move = [this](int d, std::ptrdiff_t steps) {
+    for (int i = 0; i < Dims::operands; ++i) offset_[i] += steps * dims_.stride[d][i];
+  };
+  const int last = dims_.count - 1;
+  move(last, -static_cast<std::ptrdiff_t>(index_[last]));
+  index_[last] = 0;
+  for (int d = last - 1; d >= 0; --d) {
+    move(d, 1);
+    if (++index_[d] < dims_.length[d]) break;
+    move(d, -static_cast<std::ptrdiff_t>(dims_.length[d]));
+    index_[d] = 0;
+  }
+  length_ = std::min(dims_.length[last], rest_);
 }
 
 // Operand -----------------------------------------------------------------------------------------------------------

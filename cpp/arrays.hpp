@@ -57,7 +57,7 @@ struct Dims {
   static constexpr int operands = grad_output + 1;
   int count = 0;
   std::size_t length[max_dims];
-  std::ptrdiff_t stride[operands][max_dims];
+  std::ptrdiff_t stride[max_dims][operands];
 
   Dims() {}  // NOLINT(modernize-use-equals-default): the arrays stay uninitialised, they are filled up to count
 
@@ -69,7 +69,7 @@ struct Dims {
 
   /// Whether an array is contiguous over all of these dimensions.
   bool contiguous(int operand, std::ptrdiff_t item) const {
-    return count == 0 || (count == 1 && stride[operand][0] == item);
+    return count == 0 || (count == 1 && stride[0][operand] == item);
   }
 
   /// Calls f(offsets, length) for the runs along the last dimension that make up elements [begin, end) in C order.
@@ -77,36 +77,28 @@ struct Dims {
   void for_runs(std::size_t begin, std::size_t end, F&& f) const;
 };
 
+/// The runs along the last dimension that make up elements [begin, end) in C order, one after the other.
+class Runs {
+ public:
+  Runs(const Dims& dims, std::size_t begin, std::size_t end);
+
+  /// Of the present one; 0 after the last.
+  std::size_t length() const { return length_; }
+  /// Bytes from each operand's data to its start.
+  const std::ptrdiff_t* offset() const { return offset_; }
+
+  void next();
+
+ private:
+  const Dims& dims_;
+  std::size_t length_, rest_;
+  std::ptrdiff_t offset_[Dims::operands] = {};
+  std::size_t index_[max_dims];
+};
+
 template <class F>
 void Dims::for_runs(std::size_t begin, std::size_t end, F&& f) const {
-  if (begin >= end) return;
-  std::ptrdiff_t offset[operands] = {};
-  if (count == 0) {
-    f(offset, std::size_t{1});
-    return;
-  }
-  std::size_t index[max_dims];
-  std::size_t rest = begin;
-  for (int d = count - 1; d >= 0; --d) {
-    index[d] = rest % length[d];
-    rest /= length[d];
-    for (int i = 0; i < operands; ++i) offset[i] += static_cast<std::ptrdiff_t>(index[d]) * stride[i][d];
-  }
-  const int last = count - 1;
-  while (begin < end) {
-    const std::size_t run = std::min(length[last] - index[last], end - begin);
-    f(offset, run);
-    begin += run;
-    // Carry: to the start of the next run.
-    for (int i = 0; i < operands; ++i) offset[i] -= static_cast<std::ptrdiff_t>(index[last]) * stride[i][last];
-    index[last] = 0;
-    for (int d = last - 1; d >= 0; --d) {
-      for (int i = 0; i < operands; ++i) offset[i] += stride[i][d];
-      if (++index[d] < length[d]) break;
-      for (int i = 0; i < operands; ++i) offset[i] -= static_cast<std::ptrdiff_t>(length[d]) * stride[i][d];
-      index[d] = 0;
-    }
-  }
+  for (Runs runs(*this, begin, end); runs.length() > 0; runs.next()) f(runs.offset(), runs.length());
 }
 
 /// An array argument.
@@ -175,6 +167,12 @@ struct Shape {
   py::ssize_t length[max_dims];
 
   Shape() {}  // NOLINT(modernize-use-equals-default): filled up to ndim
+  Shape(const Shape& other) : ndim(other.ndim) { std::copy_n(other.length, ndim, length); }
+  Shape& operator=(const Shape& other) {
+    ndim = other.ndim;
+    std::copy_n(other.length, ndim, length);
+    return *this;
+  }
 };
 
 std::string show(const Shape& shape);

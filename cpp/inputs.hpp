@@ -28,7 +28,7 @@ class Inputs {
       data_[i] = operand->data(dtype);
       gather_[i] = gather_as<T>(operand->source());
       bool strides_fit = reinterpret_cast<std::uintptr_t>(data_[i]) % alignof(T) == 0;
-      for (int d = 0; d < outer.count; ++d) strides_fit = strides_fit && outer.stride[i][d] % item == 0;
+      for (int d = 0; d < outer.count; ++d) strides_fit = strides_fit && outer.stride[d][i] % item == 0;
       readable_[i] = (operand->native(dtype) || operand->weak()) && strides_fit;
       direct_[i] = readable_[i] && inner.contiguous(i, item);
       constant_[i] = operand->weak() && !direct_[i];
@@ -46,7 +46,7 @@ class Inputs {
   bool side_by_side(const Dims& outer) const {
     if (inner_.count != 1 || outer.count == 0) return false;
     for (int i = 0; i < count_; ++i) {
-      if (!readable_[i] || outer.stride[i][outer.count - 1] != item || inner_.stride[i][0] % item != 0) return false;
+      if (!readable_[i] || outer.stride[outer.count - 1][i] != item || inner_.stride[0][i] % item != 0) return false;
     }
     return true;
   }
@@ -85,7 +85,7 @@ class Inputs {
     if (constant_[i]) return start;
     T* to = start;
     inner_.for_runs(begin, end, [&](const std::ptrdiff_t* run_offset, std::size_t run) {
-      const std::ptrdiff_t step = inner_.count == 0 ? 0 : inner_.stride[i][inner_.count - 1];
+      const std::ptrdiff_t step = inner_.count == 0 ? 0 : inner_.stride[inner_.count - 1][i];
       gather_[i](to, to_row, base + run_offset[i], row_step, step, rows, run);
       to += run;
     });
@@ -108,7 +108,7 @@ class Inputs {
 /// Elements [begin, end) of an output, which `from` holds side by side.
 template <class T>
 void scatter(const Dims& dims, int output, std::size_t begin, std::size_t end, const T* from, char* out) {
-  const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[output][dims.count - 1];
+  const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[dims.count - 1][output];
   dims.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t run) {
     char* to = out + offset[output];
     for (std::size_t i = 0; i < run; ++i, to += step) std::memcpy(to, from++, sizeof(T));

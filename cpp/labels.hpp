@@ -105,7 +105,7 @@ class Labels {
     bool found = false;
     std::int64_t bad = 0;
     dims.for_runs(0, dims.size(), [&](const std::ptrdiff_t* offset, std::size_t run) {
-      const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[0][dims.count - 1];
+      const std::ptrdiff_t step = dims.count == 0 ? 0 : dims.stride[dims.count - 1][0];
       std::int64_t some[tile_rows];
       for (std::size_t i = 0; i < run && !found; i += tile_rows) {
         const std::size_t count = std::min(tile_rows, run - i);

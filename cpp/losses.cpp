@@ -25,8 +25,9 @@ double parse_smoothing(py::handle smoothing) {
 }
 
 Setting setting_of(double smoothing, std::size_t classes) {
-  const auto count = static_cast<double>(classes);
   Setting setting;
+  if (smoothing == 0) return setting;
+  const auto count = static_cast<double>(classes);
   setting.keep.hi = 1 - smoothing;
   setting.keep.lo = (1 - setting.keep.hi) - smoothing;
   setting.spread.hi = smoothing / count;

@@ -186,7 +186,11 @@ class RowJob {
     Tile tile;
     tile.thread = thread;
     tile.first = begin;
-    for (int i = 0; i < Dims::operands; ++i) tile.step[i] = outer_.count == 0 ? 0 : outer_.stride[i][outer_.count - 1];
+    if (outer_.count == 0) {
+      std::fill_n(tile.step, Dims::operands, 0);
+    } else {
+      std::copy_n(outer_.stride[outer_.count - 1], Dims::operands, tile.step);
+    }
     outer_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t count) {
       std::copy_n(offset, Dims::operands, tile.at);
       for (std::size_t done = 0; done < count; done += tile.rows) {
@@ -262,7 +266,7 @@ class RowJob {
       if (side_by_side_) {
         batch.in[i] = inputs_.buffer(thread, i);
         batch.row_stride[i] = to_row_;
-        const std::ptrdiff_t step = inner_.stride[i][0] / item;
+        const std::ptrdiff_t step = inner_.stride[0][i] / item;
         transpose_(inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * step, step, batch.n, tile.rows,
                    inputs_.buffer(thread, i), static_cast<std::size_t>(to_row_));
         continue;
@@ -293,7 +297,7 @@ class RowJob {
         batch.n = end - begin;
         batch.normalizers = normalizers;
         for (int i = 0; i < inputs_.count(); ++i) {
-          batch.step[i] = inner_.stride[i][0] / item;
+          batch.step[i] = inner_.stride[0][i] / item;
           batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
         if (kept.exponentials != nullptr) batch.exponentials = kept.exponentials + begin * tile_rows;

@@ -35,8 +35,8 @@ class RowOutput {
   Place<T> place(const Tile& tile) const {
     T* const first = reinterpret_cast<T*>(row(tile, 0));
     if (direct_) return {first, nullptr, row_stride(tile)};
-    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] % item == 0) {
-      return {nullptr, first, inner_.stride[output_][0] / item};
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[0][output_] % item == 0) {
+      return {nullptr, first, inner_.stride[0][output_] / item};
     }
     return {};
   }
@@ -51,9 +51,9 @@ class RowOutput {
     T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
     make(results, static_cast<std::ptrdiff_t>(n));
     std::size_t r = 0;
-    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[output_][0] > 0) {
+    if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[0][output_] > 0) {
       // Whole packs of neighbouring rows; what follows them belongs to other tiles.
-      const auto step = static_cast<std::size_t>(inner_.stride[output_][0] / item);
+      const auto step = static_cast<std::size_t>(inner_.stride[0][output_] / item);
       r = tile.rows / (64 / sizeof(T)) * (64 / sizeof(T));
       if (r != 0) {
         transpose_(results, static_cast<std::ptrdiff_t>(n), r, n, reinterpret_cast<T*>(row(tile, 0)) + begin * step,
