@@ -136,15 +136,17 @@ std::string gradient_name(const char* name) { return std::string(name) + "_gradi
 
 /// def name(inputs..., axis, base, keepdims, out), and its gradient
 void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* input) {
-  define(m, name, [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
-    const FloatingPointMode mode;
-    if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
-      if (auto result = plain_row(member, base, p)) return result;
-    }
-    const Operand operand(input, p);
-    return reduce_rows(member, {&operand}, axis, base, keepdims, out);
-  });
-  define(m, gradient_name(name),
+  const std::string names = input;
+  define(m, name, names + " axis base keepdims out",
+         [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
+           const FloatingPointMode mode;
+           if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
+             if (auto result = plain_row(member, base, p)) return result;
+           }
+           const Operand operand(input, p);
+           return reduce_rows(member, {&operand}, axis, base, keepdims, out);
+         });
+  define(m, gradient_name(name), names + " axis base keepdims grad_output value out",
          [=](py::handle p, py::handle axis, py::handle base, py::handle keepdims, py::handle grad_output, bool value,
              py::handle out) {
            const FloatingPointMode mode;
@@ -155,7 +157,8 @@ void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, co
 
 void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, const char* first_input,
                  const char* second_input) {
-  define(m, name,
+  const std::string names = std::string(first_input) + ' ' + second_input;
+  define(m, name, names + " axis base keepdims out",
          [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle out) {
            const FloatingPointMode mode;
            if (out.is_none() && keepdims.ptr() == Py_False && is_last_axis(axis)) {
@@ -164,7 +167,7 @@ void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, co
            const Operand first(first_input, p), second(second_input, q);
            return reduce_rows(member, {&first, &second}, axis, base, keepdims, out);
          });
-  define(m, gradient_name(name),
+  define(m, gradient_name(name), names + " axis base keepdims wrt grad_output value out",
          [=](py::handle p, py::handle q, py::handle axis, py::handle base, py::handle keepdims, py::handle wrt,
              py::handle grad_output, bool value, py::handle out) {
            const FloatingPointMode mode;
@@ -175,7 +178,7 @@ void define_rows(py::module_& m, const char* name, Member<RowMeasure> member, co
 
 /// def name(z, axis, out)
 void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> member) {
-  define(m, name, [member](py::handle z, py::handle axis, py::handle out) {
+  define(m, name, "z axis out", [member](py::handle z, py::handle axis, py::handle out) {
     const FloatingPointMode mode;
     const Operand operand("z", z);
     Operands operands = {&operand};
@@ -201,7 +204,8 @@ void define_row_map(py::module_& m, const char* name, Member<RowMapKernel> membe
 
 /// def name(p, base, out), and its gradient
 void define_map(py::module_& m, const char* name, Member<MapMeasure> member, const char* input) {
-  define(m, name, [=](py::handle p, py::handle base, py::handle out) {
+  const std::string names = input;
+  define(m, name, names + " base out", [=](py::handle p, py::handle base, py::handle out) {
     const FloatingPointMode mode;
     const Operand operand(input, p);
     const Target& target = active_target();
@@ -209,7 +213,7 @@ void define_map(py::module_& m, const char* name, Member<MapMeasure> member, con
                         shape_of(operand), result_dtype({&operand}), parse_base(base), Setting{}, out);
   });
   if ((active_target().float32.*member.float32).gradient == nullptr) return;
-  define(m, gradient_name(name),
+  define(m, gradient_name(name), names + " base grad_output value out",
          [=](py::handle p, py::handle base, py::handle grad_output, bool value, py::handle out) {
            const FloatingPointMode mode;
            return map_gradient(member, input, p, base, {value, {}, grad_output, false}, out);
@@ -218,7 +222,7 @@ void define_map(py::module_& m, const char* name, Member<MapMeasure> member, con
 
 /// def name(x), for the tests of simd/math.hpp
 void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
-  define(m, name, [member](py::handle x) {
+  define(m, name, "x", [member](py::handle x) {
     const FloatingPointMode mode;
     const Operand operand("x", x);
     const Target& target = active_target();
@@ -228,14 +232,15 @@ void define_pack(py::module_& m, const char* name, Member<MapKernel> member) {
 }
 
 void define_binary(py::module_& m, const char* name, Member<BinaryKernel> member, const char* input) {
-  define(m, name,
+  const std::string names = std::string("labels ") + input + " weight pos_weight label_smoothing base reduction";
+  define(m, name, names + " out",
          [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
              py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
            const FloatingPointMode mode;
            return binary_loss(member, input,
                               {labels, predictions, weight, pos_weight, label_smoothing, base, reduction, out});
          });
-  define(m, gradient_name(name),
+  define(m, gradient_name(name), names + " wrt grad_output value hessian out",
          [=](py::handle labels, py::handle predictions, py::handle weight, py::handle pos_weight,
              py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt, py::handle grad_output,
              bool value, bool hessian, py::handle out) {
@@ -247,8 +252,10 @@ void define_binary(py::module_& m, const char* name, Member<BinaryKernel> member
 }
 
 void define_categorical(py::module_& m, const char* name, Member<CategoricalKernel> member, const char* input) {
+  const std::string names =
+      std::string("labels ") + input + " axis weight sample_weight ignore_index label_smoothing base reduction";
   define(
-      m, name,
+      m, name, names + " out",
       [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
           py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle out) {
         const FloatingPointMode mode;
@@ -256,7 +263,7 @@ void define_categorical(py::module_& m, const char* name, Member<CategoricalKern
             member, input,
             {labels, predictions, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out});
       });
-  define(m, gradient_name(name),
+  define(m, gradient_name(name), names + " wrt grad_output value hessian out",
          [=](py::handle labels, py::handle predictions, py::handle axis, py::handle weight, py::handle sample_weight,
              py::handle ignore_index, py::handle label_smoothing, py::handle base, py::handle reduction, py::handle wrt,
              py::handle grad_output, bool value, bool hessian, py::handle out) {
@@ -270,10 +277,11 @@ void define_categorical(py::module_& m, const char* name, Member<CategoricalKern
 }
 
 void define_tokens(py::module_& m, const char* name, Member<TokenKernel> member) {
-  define(m, name, [member](py::handle logits, py::handle tokens, py::handle axis, py::handle base, py::handle out) {
-    const FloatingPointMode mode;
-    return token_logprobs(member, logits, tokens, axis, base, out);
-  });
+  define(m, name, "logits tokens axis base out",
+         [member](py::handle logits, py::handle tokens, py::handle axis, py::handle base, py::handle out) {
+           const FloatingPointMode mode;
+           return token_logprobs(member, logits, tokens, axis, base, out);
+         });
 }
 
 template <class... Names>
@@ -343,6 +351,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   } catch (const std::invalid_argument& error) {
     throw py::import_error(error.what());
   }
+  define_bind(m);
   define_kernels(m);
   define_runtime(m);
 }

@@ -1,5 +1,5 @@
-/// Functions of positional arguments, called by CPython's vector protocol: pybind11's dispatch among overloads and the
-/// list of arguments that it makes would cost more than a small reduction.
+/// Functions of objects, called by CPython's vector protocol: pybind11's dispatch among overloads and the list of
+/// arguments that it makes would cost more than a small reduction.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace kullback {
 
@@ -26,71 +27,75 @@ inline bool argument(PyObject* object) {
   return truth != 0;
 }
 
-/// What stands behind a built-in function of that signature, which owns it.
-template <class F, class... Arguments>
+/// A function and the names of its parameters.
 class Function {
  public:
-  Function(const char* name, F f) : name_(name), f_(std::move(f)) {}
+  static constexpr std::size_t most_parameters = 16;
+
+  /// `parameters`: separated by spaces.
+  Function(std::string name, const std::string& parameters);
+  virtual ~Function() = default;
   Function(const Function&) = delete;
   Function& operator=(const Function&) = delete;
 
-  static py::object make(const char* name, F f, py::handle module_name) {
-    auto function = std::make_unique<Function>(name, std::move(f));
-    PyMethodDef& definition = function->definition_;
-    const py::capsule owner(function.get(), [](void* p) { delete static_cast<Function*>(p); });
-    function.release();
-    auto made = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&definition, owner.ptr(), module_name.ptr()));
-    if (!made) throw py::error_already_set();
-    return made;
-  }
+  const std::vector<std::string>& parameters() const { return parameters_; }
+
+  /// Calls it with one argument for each parameter. Null, and a Python error set, where it throws.
+  PyObject* operator()(PyObject* const* arguments) const;
+
+  /// A built-in function of positional arguments, which owns `function`.
+  static py::object make_builtin(std::unique_ptr<Function> function, py::handle module_name);
 
  private:
-  static PyObject* invoke(PyObject* owner, PyObject* const* arguments, Py_ssize_t count) {
-    const auto& function = *static_cast<const Function*>(PyCapsule_GetPointer(owner, nullptr));
-    constexpr auto expected = static_cast<Py_ssize_t>(sizeof...(Arguments));
-    if (count != expected) {
-      PyErr_Format(PyExc_TypeError, "%s() takes %zd positional arguments but %zd were given", function.name_.c_str(),
-                   expected, count);
-      return nullptr;
-    }
-    try {
-      return function.call(arguments, std::index_sequence_for<Arguments...>()).release().ptr();
-    } catch (py::error_already_set& error) {
-      error.restore();
-#ifdef __GLIBCXX__
-    } catch (abi::__forced_unwind&) {
-      throw;
-#endif
-    } catch (...) {
-      py::detail::try_translate_exceptions();
-    }
-    return nullptr;
-  }
+  virtual py::object call(PyObject* const* arguments) const = 0;
 
-  template <std::size_t... I>
-  py::object call(PyObject* const* arguments, std::index_sequence<I...>) const {
-    return f_(argument<Arguments>(arguments[I])...);
-  }
+  static PyObject* invoke(PyObject* owner, PyObject* const* arguments, Py_ssize_t count);
 
   std::string name_;
-  F f_;
-  PyMethodDef definition_{name_.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Function::invoke)),
-                          METH_FASTCALL, nullptr};
+  std::vector<std::string> parameters_;
+  PyMethodDef definition_;
 };
 
 namespace detail {
 
 template <class F, class... Arguments>
-void define(py::module_& m, const char* name, F f, py::object (F::*)(Arguments...) const) {
-  m.attr(name) = Function<F, Arguments...>::make(name, std::move(f), m.attr("__name__"));
+class FunctionOf final : public Function {
+ public:
+  FunctionOf(const std::string& name, const std::string& parameters, F f)
+      : Function(name, parameters), f_(std::move(f)) {}
+
+ private:
+  py::object call(PyObject* const* arguments) const override {
+    return call(arguments, std::index_sequence_for<Arguments...>());
+  }
+  template <std::size_t... I>
+  py::object call(PyObject* const* arguments, std::index_sequence<I...>) const {
+    return f_(argument<Arguments>(arguments[I])...);
+  }
+
+  F f_;
+};
+
+template <class F, class... Arguments>
+void define(py::module_& m, const std::string& name, const std::string& parameters, F f,
+            py::object (F::*)(Arguments...) const) {
+  auto function = std::make_unique<FunctionOf<F, Arguments...>>(name, parameters, std::move(f));
+  if (function->parameters().size() != sizeof...(Arguments)) throw std::logic_error(name + ": parameters");
+  m.attr(name.c_str()) = Function::make_builtin(std::move(function), m.attr("__name__"));
 }
 
 }  // namespace detail
 
 /// Adds f, which takes handles and bools, to a module.
 template <class F>
-void define(py::module_& m, const std::string& name, F f) {
-  detail::define(m, name.c_str(), std::move(f), &F::operator());
+void define(py::module_& m, const std::string& name, const std::string& parameters, F f) {
+  detail::define(m, name, parameters, std::move(f), &F::operator());
 }
+
+/// Adds bind, by which a function gets a signature of Python's:
+/// bind(signature, builtin, names, positional, values): calls f(...) of the Python function `signature`, whose
+/// parameters are `names`, the first `positional` of them not by keyword alone, go to `builtin`, parameter by
+/// parameter of the same name. What a call does not give is in the dict `values`.
+void define_bind(py::module_& m);
 
 }  // namespace kullback

@@ -46,7 +46,7 @@ void require_hessian_alone(const GradientRequest& request, bool of_labels, const
 }
 
 void warn_of_empty_mean() {
-  if (PyErr_WarnEx(PyExc_RuntimeWarning, "mean of nothing: no row takes part, or their weights sum to 0", 2) != 0) {
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, "mean of nothing: no row takes part, or their weights sum to 0", 1) != 0) {
     throw py::error_already_set();
   }
 }

@@ -19,6 +19,8 @@ testing
 """
 
 from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import grad, runtime, value_and_grad
@@ -48,6 +50,9 @@ from .probabilities import (
     kl_divergence,
     self_information,
 )
+
+if _TYPE_CHECKING:
+    from . import reference, testing
 
 __version__: str = runtime.info()["version"]
 
@@ -80,14 +85,18 @@ __all__ = [
     "value_and_grad",
 ]
 
-_LAZY = ("reference", "testing")
+
+class _LazyModule(_ModuleType):
+    """A submodule that is imported when it is first used: inference code never does."""
+
+    def __getattribute__(self, name: str) -> _Any:
+        return getattr(_import_module(super().__getattribute__("__name__")), name)
 
 
-def __getattr__(name: str) -> _Any:
-    # Imported when first used: inference code never does.
-    if name in _LAZY:
-        return _import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# A module's own __getattr__ would make every look-up of a function slower.
+if not _TYPE_CHECKING:
+    reference = _LazyModule(f"{__name__}.reference")
+    testing = _LazyModule(f"{__name__}.testing")
 
 
 def __dir__() -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, SupportsFloat
 import numpy.typing as npt
 
 from . import _core
+from ._binding import compiled
 from ._types import (
     Axis,
     FloatArray,
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 
+@compiled(_core.entropy_gradient, value=False)
 def entropy(
     p: npt.ArrayLike,
     *,
@@ -95,9 +97,9 @@ def entropy(
     >>> kb.grad.entropy([1.0, 0.5, 0.0])
     array([-1.        , -0.30685282,         inf])
     """
-    return _core.entropy_gradient(p, axis, base, keepdims, grad_output, False, out)
 
 
+@compiled(_core.binary_entropy_gradient, value=False)
 def binary_entropy(
     p: npt.ArrayLike,
     *,
@@ -146,9 +148,9 @@ def binary_entropy(
     >>> kb.grad.binary_entropy([0.0, 0.2, 0.5, 1.0], base=2)
     array([ inf,   2.,   0., -inf])
     """
-    return _core.binary_entropy_gradient(p, base, grad_output, False, out)
 
 
+@compiled(_core.cross_entropy_gradient, value=False)
 def cross_entropy(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -208,9 +210,9 @@ def cross_entropy(
     >>> kb.grad.cross_entropy([0.5, 0.5], [0.25, 0.5], base=2, wrt="p")
     array([2., 1.])
     """
-    return _core.cross_entropy_gradient(p, q, axis, base, keepdims, wrt, grad_output, False, out)
 
 
+@compiled(_core.kl_divergence_gradient, value=False)
 def kl_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -275,9 +277,9 @@ def kl_divergence(
     >>> kb.grad.kl_divergence([0.5, 0.5, 0.0], [0.25, 0.0, 0.75], wrt="p")
     array([1.69314718,        inf,       -inf])
     """
-    return _core.kl_divergence_gradient(p, q, axis, base, keepdims, wrt, grad_output, False, out)
 
 
+@compiled(_core.js_divergence_gradient, value=False)
 def js_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -337,9 +339,9 @@ def js_divergence(
     >>> kb.grad.js_divergence([0.5, 0.5, 0.0], [0.5, 0.0, 0.5], base=2)
     array([ 0. , -inf,  0.5])
     """
-    return _core.js_divergence_gradient(p, q, axis, base, keepdims, wrt, grad_output, False, out)
 
 
+@compiled(_core.binary_cross_entropy_gradient, value=False, hessian=False)
 def binary_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -411,11 +413,9 @@ def binary_cross_entropy(
     >>> kb.grad.binary_cross_entropy([1, 1, 0, 1], [0.5, 0.8, 0.0, 0.0])
     array([-2.  , -1.25,  1.  ,  -inf])
     """
-    return _core.binary_cross_entropy_gradient(
-        labels, q, weight, pos_weight, label_smoothing, base, reduction, wrt, grad_output, False, False, out
-    )
 
 
+@compiled(_core.categorical_cross_entropy_gradient, value=False, hessian=False)
 def categorical_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -491,24 +491,9 @@ def categorical_cross_entropy(
     array([[  0.,   0.,  -2.],
            [  0., -inf,   0.]])
     """
-    return _core.categorical_cross_entropy_gradient(
-        labels,
-        q,
-        axis,
-        weight,
-        sample_weight,
-        ignore_index,
-        label_smoothing,
-        base,
-        reduction,
-        wrt,
-        grad_output,
-        False,
-        False,
-        out,
-    )
 
 
+@compiled(_core.logsumexp_gradient, base=None, value=False)
 def logsumexp(
     z: npt.ArrayLike,
     *,
@@ -560,9 +545,9 @@ def logsumexp(
     array([[0.5, 0.5],
            [3. , 0. ]])
     """
-    return _core.logsumexp_gradient(z, axis, None, keepdims, grad_output, False, out)
 
 
+@compiled(_core.entropy_from_logits_gradient, value=False)
 def entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -614,9 +599,9 @@ def entropy_from_logits(
     >>> kb.grad.entropy_from_logits([2.0, 0.0, float("-inf")])
     array([-0.20998717,  0.20998717,  0.        ])
     """
-    return _core.entropy_from_logits_gradient(z, axis, base, keepdims, grad_output, False, out)
 
 
+@compiled(_core.binary_entropy_from_logits_gradient, value=False)
 def binary_entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -664,9 +649,9 @@ def binary_entropy_from_logits(
     >>> kb.grad.binary_entropy_from_logits([-2.0, 0.0, 40.0, float("inf")])
     array([ 2.09987171e-01,  0.00000000e+00, -1.69934170e-16,  0.00000000e+00])
     """
-    return _core.binary_entropy_from_logits_gradient(z, base, grad_output, False, out)
 
 
+@compiled(_core.kl_divergence_from_logits_gradient, value=False)
 def kl_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -732,11 +717,9 @@ def kl_divergence_from_logits(
            [ 0.38079708, -0.38079708],
            [ 0.5       , -0.5       ]])
     """
-    return _core.kl_divergence_from_logits_gradient(
-        p_logits, q_logits, axis, base, keepdims, wrt, grad_output, False, out
-    )
 
 
+@compiled(_core.js_divergence_from_logits_gradient, value=False)
 def js_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -799,11 +782,9 @@ def js_divergence_from_logits(
            [ 0.06289204, -0.06289204],
            [ 0.        ,  0.        ]])
     """
-    return _core.js_divergence_from_logits_gradient(
-        p_logits, q_logits, axis, base, keepdims, wrt, grad_output, False, out
-    )
 
 
+@compiled(_core.binary_cross_entropy_from_logits_gradient, value=False)
 def binary_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -885,11 +866,9 @@ def binary_cross_entropy_from_logits(
     >>> second
     array([0.25      , 0.10499359])
     """
-    return _core.binary_cross_entropy_from_logits_gradient(
-        labels, logits, weight, pos_weight, label_smoothing, base, reduction, wrt, grad_output, False, hessian, out
-    )
 
 
+@compiled(_core.categorical_cross_entropy_from_logits_gradient, value=False)
 def categorical_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -979,19 +958,3 @@ def categorical_cross_entropy_from_logits(
     >>> diagonal
     array([[0.25, 0.25]])
     """
-    return _core.categorical_cross_entropy_from_logits_gradient(
-        labels,
-        logits,
-        axis,
-        weight,
-        sample_weight,
-        ignore_index,
-        label_smoothing,
-        base,
-        reduction,
-        wrt,
-        grad_output,
-        False,
-        hessian,
-        out,
-    )

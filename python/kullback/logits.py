@@ -12,6 +12,7 @@ from typing import Any, SupportsFloat
 import numpy.typing as npt
 
 from . import _core
+from ._binding import compiled
 from ._types import Axis, FloatArray
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 
+@compiled(_core.logsumexp, base=None)
 def logsumexp(
     z: npt.ArrayLike,
     *,
@@ -86,9 +88,9 @@ def logsumexp(
     >>> kb.logsumexp([[1000.0, 1000.0], [0.0, float("-inf")]])
     array([1000.69314718,    0.        ])
     """
-    return _core.logsumexp(z, axis, None, keepdims, out)
 
 
+@compiled(_core.softmax)
 def softmax(
     z: npt.ArrayLike,
     *,
@@ -144,9 +146,9 @@ def softmax(
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    return _core.softmax(z, axis, out)
 
 
+@compiled(_core.log_softmax)
 def log_softmax(
     z: npt.ArrayLike,
     *,
@@ -203,9 +205,9 @@ def log_softmax(
     >>> kb.log_softmax([40.0, 0.0])
     array([-4.24835426e-18, -4.00000000e+01])
     """
-    return _core.log_softmax(z, axis, out)
 
 
+@compiled(_core.sigmoid, base=None)
 def sigmoid(
     z: npt.ArrayLike,
     *,
@@ -253,9 +255,9 @@ def sigmoid(
     >>> kb.sigmoid([-1000.0, 0.0, 1000.0])
     array([0. , 0.5, 1. ])
     """
-    return _core.sigmoid(z, None, out)
 
 
+@compiled(_core.log_sigmoid, base=None)
 def log_sigmoid(
     z: npt.ArrayLike,
     *,
@@ -303,9 +305,9 @@ def log_sigmoid(
     >>> kb.log_sigmoid([-1000.0, 0.0, 40.0])
     array([-1.00000000e+03, -6.93147181e-01, -4.24835426e-18])
     """
-    return _core.log_sigmoid(z, None, out)
 
 
+@compiled(_core.entropy_from_logits)
 def entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -366,9 +368,9 @@ def entropy_from_logits(
     >>> kb.entropy_from_logits([[0.0, 0.0, 0.0, 0.0], [40.0, 0.0, 0.0, 0.0]], base=2)
     array([2.00000000e+00, 7.53876793e-16])
     """
-    return _core.entropy_from_logits(z, axis, base, keepdims, out)
 
 
+@compiled(_core.binary_entropy_from_logits)
 def binary_entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -419,9 +421,9 @@ def binary_entropy_from_logits(
     >>> kb.binary_entropy_from_logits([0.0, 40.0, float("-inf")], base=2)
     array([1.00000000e+00, 2.51292264e-16, 0.00000000e+00])
     """
-    return _core.binary_entropy_from_logits(z, base, out)
 
 
+@compiled(_core.kl_divergence_from_logits)
 def kl_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -488,9 +490,9 @@ def kl_divergence_from_logits(
     >>> kb.kl_divergence_from_logits([0.0, 0.0], [[0.0, 0.0], [2.0, 0.0], [0.0, float("-inf")]])
     array([0.        , 0.43378083,        inf])
     """
-    return _core.kl_divergence_from_logits(p_logits, q_logits, axis, base, keepdims, out)
 
 
+@compiled(_core.js_divergence_from_logits)
 def js_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -556,9 +558,9 @@ def js_divergence_from_logits(
     >>> kb.js_divergence_from_logits([1000.0, 0.0], [[0.0, 1000.0], [1000.0, 0.0]], base=2)
     array([1., 0.])
     """
-    return _core.js_divergence_from_logits(p_logits, q_logits, axis, base, keepdims, out)
 
 
+@compiled(_core.token_logprobs)
 def token_logprobs(
     logits: npt.ArrayLike,
     tokens: npt.ArrayLike,
@@ -626,4 +628,3 @@ def token_logprobs(
     >>> kb.token_logprobs([40.0, 0.0, 0.0], [2, 0])
     array([-4.00000000e+01, -8.49670851e-18])
     """
-    return _core.token_logprobs(logits, tokens, axis, base, out)

@@ -11,6 +11,7 @@ from typing import Any, SupportsFloat
 import numpy.typing as npt
 
 from . import _core
+from ._binding import compiled
 from ._types import FloatArray, Reduction
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 
+@compiled(_core.binary_cross_entropy)
 def binary_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -104,9 +106,9 @@ def binary_cross_entropy(
     >>> round(float(kb.binary_cross_entropy(1, 0.6)), 4)
     0.5108
     """
-    return _core.binary_cross_entropy(labels, q, weight, pos_weight, label_smoothing, base, reduction, out)
 
 
+@compiled(_core.categorical_cross_entropy)
 def categorical_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -209,11 +211,9 @@ def categorical_cross_entropy(
     >>> round(float(kb.categorical_cross_entropy([2, 2], [[0.2, 0.5, 0.3], [0.2, 0.2, 0.6]], reduction="sum")), 4)
     1.7148
     """
-    return _core.categorical_cross_entropy(
-        labels, q, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out
-    )
 
 
+@compiled(_core.binary_cross_entropy_from_logits)
 def binary_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -296,11 +296,9 @@ def binary_cross_entropy_from_logits(
     >>> kb.binary_cross_entropy_from_logits([1, 1, 1], [40.0, 0.0, -1000.0])
     array([4.24835426e-18, 6.93147181e-01, 1.00000000e+03])
     """
-    return _core.binary_cross_entropy_from_logits(
-        labels, logits, weight, pos_weight, label_smoothing, base, reduction, out
-    )
 
 
+@compiled(_core.categorical_cross_entropy_from_logits)
 def categorical_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -402,6 +400,3 @@ def categorical_cross_entropy_from_logits(
     >>> kb.categorical_cross_entropy_from_logits([0, -100], [[0.0, 0.0], [1.0, 2.0]], ignore_index=-100)
     array([0.69314718, 0.        ])
     """
-    return _core.categorical_cross_entropy_from_logits(
-        labels, logits, axis, weight, sample_weight, ignore_index, label_smoothing, base, reduction, out
-    )

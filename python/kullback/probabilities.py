@@ -11,6 +11,7 @@ from typing import Any, SupportsFloat
 import numpy.typing as npt
 
 from . import _core
+from ._binding import compiled
 from ._types import Axis, FloatArray
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@compiled(_core.self_information)
 def self_information(
     p: npt.ArrayLike,
     *,
@@ -72,9 +74,9 @@ def self_information(
     >>> kb.self_information([1.0, 0.5, 0.25], base=2)
     array([0., 1., 2.])
     """
-    return _core.self_information(p, base, out)
 
 
+@compiled(_core.binary_entropy)
 def binary_entropy(
     p: npt.ArrayLike,
     *,
@@ -124,9 +126,9 @@ def binary_entropy(
     >>> kb.binary_entropy([0.0, 0.5, 1.0], base=2)
     array([0., 1., 0.])
     """
-    return _core.binary_entropy(p, base, out)
 
 
+@compiled(_core.entropy)
 def entropy(
     p: npt.ArrayLike,
     *,
@@ -189,9 +191,9 @@ def entropy(
     >>> round(float(kb.entropy([0.7, 0.2, 0.1])), 4)
     0.8018
     """
-    return _core.entropy(p, axis, base, keepdims, out)
 
 
+@compiled(_core.cross_entropy)
 def cross_entropy(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -255,9 +257,9 @@ def cross_entropy(
     >>> kb.cross_entropy([1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]], base=2)
     array([ 1., inf])
     """
-    return _core.cross_entropy(p, q, axis, base, keepdims, out)
 
 
+@compiled(_core.kl_divergence)
 def kl_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -323,9 +325,9 @@ def kl_divergence(
     >>> kb.kl_divergence([[0.5, 0.5]], [[0.5, 0.5], [1.0, 0.0]])
     array([ 0., inf])
     """
-    return _core.kl_divergence(p, q, axis, base, keepdims, out)
 
 
+@compiled(_core.js_divergence)
 def js_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -388,4 +390,3 @@ def js_divergence(
     >>> kb.js_divergence([1.0, 0.0], [[0.0, 1.0], [1.0, 0.0]], base=2)
     array([1., 0.])
     """
-    return _core.js_divergence(p, q, axis, base, keepdims, out)

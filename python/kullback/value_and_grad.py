@@ -11,6 +11,7 @@ from typing import Any, SupportsFloat
 import numpy.typing as npt
 
 from . import _core
+from ._binding import compiled
 from ._types import (
     Axis,
     LogitLossWrt,
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 
+@compiled(_core.entropy_gradient, value=True)
 def entropy(
     p: npt.ArrayLike,
     *,
@@ -78,9 +80,9 @@ def entropy(
     >>> kb.value_and_grad.entropy([0.5, 0.25, 0.25], base=2)
     (np.float64(1.5), array([-0.44269504,  0.55730496,  0.55730496]))
     """
-    return _core.entropy_gradient(p, axis, base, keepdims, grad_output, True, out)
 
 
+@compiled(_core.binary_entropy_gradient, value=True)
 def binary_entropy(
     p: npt.ArrayLike,
     *,
@@ -117,9 +119,9 @@ def binary_entropy(
     >>> kb.value_and_grad.binary_entropy([0.0, 0.2, 0.5], base=2)
     (array([0.        , 0.72192809, 1.        ]), array([inf,  2.,  0.]))
     """
-    return _core.binary_entropy_gradient(p, base, grad_output, True, out)
 
 
+@compiled(_core.cross_entropy_gradient, value=True)
 def cross_entropy(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -162,9 +164,9 @@ def cross_entropy(
     >>> kb.value_and_grad.cross_entropy([0.5, 0.5], [0.25, 0.5], base=2)
     (np.float64(1.5), array([-2.88539008, -1.44269504]))
     """
-    return _core.cross_entropy_gradient(p, q, axis, base, keepdims, wrt, grad_output, True, out)
 
 
+@compiled(_core.kl_divergence_gradient, value=True)
 def kl_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -207,9 +209,9 @@ def kl_divergence(
     >>> kb.value_and_grad.kl_divergence([0.5, 0.5, 0.0], [0.25, 0.25, 0.5])
     (np.float64(0.6931471805599453), array([-2., -2.,  0.]))
     """
-    return _core.kl_divergence_gradient(p, q, axis, base, keepdims, wrt, grad_output, True, out)
 
 
+@compiled(_core.js_divergence_gradient, value=True)
 def js_divergence(
     p: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -252,9 +254,9 @@ def js_divergence(
     >>> kb.value_and_grad.js_divergence([1.0, 0.0], [0.5, 0.5])
     (np.float64(0.2157615543388357), array([-0.20273255,  0.34657359]))
     """
-    return _core.js_divergence_gradient(p, q, axis, base, keepdims, wrt, grad_output, True, out)
 
 
+@compiled(_core.binary_cross_entropy_gradient, value=True, hessian=False)
 def binary_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -299,11 +301,9 @@ def binary_cross_entropy(
     >>> kb.value_and_grad.binary_cross_entropy([1, 0], [0.6, 0.5])
     (array([0.51082562, 0.69314718]), array([-1.66666667,  2.        ]))
     """
-    return _core.binary_cross_entropy_gradient(
-        labels, q, weight, pos_weight, label_smoothing, base, reduction, wrt, grad_output, True, False, out
-    )
 
 
+@compiled(_core.categorical_cross_entropy_gradient, value=True, hessian=False)
 def categorical_cross_entropy(
     labels: npt.ArrayLike,
     q: npt.ArrayLike,
@@ -350,24 +350,9 @@ def categorical_cross_entropy(
     >>> kb.value_and_grad.categorical_cross_entropy([2], [[0.2, 0.5, 0.3]])
     (array([1.2039728]), array([[ 0.        ,  0.        , -3.33333333]]))
     """
-    return _core.categorical_cross_entropy_gradient(
-        labels,
-        q,
-        axis,
-        weight,
-        sample_weight,
-        ignore_index,
-        label_smoothing,
-        base,
-        reduction,
-        wrt,
-        grad_output,
-        True,
-        False,
-        out,
-    )
 
 
+@compiled(_core.logsumexp_gradient, base=None, value=True)
 def logsumexp(
     z: npt.ArrayLike,
     *,
@@ -405,9 +390,9 @@ def logsumexp(
     >>> kb.value_and_grad.logsumexp([1000.0, 1000.0])
     (np.float64(1000.6931471805599), array([0.5, 0.5]))
     """
-    return _core.logsumexp_gradient(z, axis, None, keepdims, grad_output, True, out)
 
 
+@compiled(_core.entropy_from_logits_gradient, value=True)
 def entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -446,9 +431,9 @@ def entropy_from_logits(
     >>> kb.value_and_grad.entropy_from_logits([2.0, 0.0, float("-inf")])
     (np.float64(0.3653338550872076), array([-0.20998717,  0.20998717,  0.        ]))
     """
-    return _core.entropy_from_logits_gradient(z, axis, base, keepdims, grad_output, True, out)
 
 
+@compiled(_core.binary_entropy_from_logits_gradient, value=True)
 def binary_entropy_from_logits(
     z: npt.ArrayLike,
     *,
@@ -485,9 +470,9 @@ def binary_entropy_from_logits(
     >>> kb.value_and_grad.binary_entropy_from_logits([-2.0, 0.0])
     (array([0.36533386, 0.69314718]), array([0.20998717, 0.        ]))
     """
-    return _core.binary_entropy_from_logits_gradient(z, base, grad_output, True, out)
 
 
+@compiled(_core.kl_divergence_from_logits_gradient, value=True)
 def kl_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -530,11 +515,9 @@ def kl_divergence_from_logits(
     >>> kb.value_and_grad.kl_divergence_from_logits([0.0, 0.0], [2.0, 0.0], wrt="both")
     (np.float64(0.4337808304830272), (array([-0.5,  0.5]), array([ 0.38079708, -0.38079708])))
     """
-    return _core.kl_divergence_from_logits_gradient(
-        p_logits, q_logits, axis, base, keepdims, wrt, grad_output, True, out
-    )
 
 
+@compiled(_core.js_divergence_from_logits_gradient, value=True)
 def js_divergence_from_logits(
     p_logits: npt.ArrayLike,
     q_logits: npt.ArrayLike,
@@ -577,11 +560,9 @@ def js_divergence_from_logits(
     >>> kb.value_and_grad.js_divergence_from_logits([0.0, 0.0], [2.0, 0.0])
     (np.float64(0.08954089649801428), array([ 0.06289204, -0.06289204]))
     """
-    return _core.js_divergence_from_logits_gradient(
-        p_logits, q_logits, axis, base, keepdims, wrt, grad_output, True, out
-    )
 
 
+@compiled(_core.binary_cross_entropy_from_logits_gradient, value=True, hessian=False)
 def binary_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -626,11 +607,9 @@ def binary_cross_entropy_from_logits(
     >>> kb.value_and_grad.binary_cross_entropy_from_logits([1, 0], [40.0, 0.0])
     (array([4.24835426e-18, 6.93147181e-01]), array([-4.24835426e-18,  5.00000000e-01]))
     """
-    return _core.binary_cross_entropy_from_logits_gradient(
-        labels, logits, weight, pos_weight, label_smoothing, base, reduction, wrt, grad_output, True, False, out
-    )
 
 
+@compiled(_core.categorical_cross_entropy_from_logits_gradient, value=True, hessian=False)
 def categorical_cross_entropy_from_logits(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -678,19 +657,3 @@ def categorical_cross_entropy_from_logits(
     (np.float64(0.4100375958014589), array([[-0.05960146,  0.05960146],
            [ 0.25      , -0.25      ]]))
     """
-    return _core.categorical_cross_entropy_from_logits_gradient(
-        labels,
-        logits,
-        axis,
-        weight,
-        sample_weight,
-        ignore_index,
-        label_smoothing,
-        base,
-        reduction,
-        wrt,
-        grad_output,
-        True,
-        False,
-        out,
-    )
