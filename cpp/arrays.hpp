@@ -50,10 +50,12 @@ inline Gather<double> gather_as(const Source& source) {
 enum class DType { float32, float64 };
 
 /// Dimensions that several arrays run through together; unit ones dropped, neighbours joined where all strides allow.
-/// After the kernel's inputs come the outputs, and what belongs to a whole row of predictions.
+/// After the kernel's inputs come the outputs. What belongs to a whole row of predictions stands where kernels of such
+/// rows have no inputs: up to 80 bytes are copied and cleared in registers.
 struct Dims {
+  static constexpr int labels = 3, sample_weight = 4;
   static constexpr int output = max_inputs, gradient = output + 1, second_gradient = output + 2;
-  static constexpr int labels = second_gradient + 1, sample_weight = labels + 1, grad_output = labels + 2;
+  static constexpr int grad_output = second_gradient + 1;
   static constexpr int operands = grad_output + 1;
   int count = 0;
   std::size_t length[max_dims];

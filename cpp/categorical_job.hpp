@@ -98,8 +98,8 @@ struct CategoricalCall {
   bool smooth;
   Partial scale;
   Setting setting;
-  bool value;                  ///< whether it is asked for
-  const Operand* grad_output;  ///< null where no gradient is asked for
+  bool value;                            ///< whether it is asked for
+  const Operand* grad_output = nullptr;  ///< null where no gradient is asked for
 };
 
 enum class Derivative { of_labels, of_predictions, hessian };
@@ -132,17 +132,15 @@ class CategoricalJob {
   void add(const GradientPlan& plan) {
     of_confidence_ = of_confidence_ || plan.derivative != Derivative::of_predictions;
     takes_ones_ = takes_ones_ || (plan.derivative == Derivative::of_labels && call_.predictions_input == 1);
-    const int k = gradients_[0] ? 1 : 0;
-    gradients_[k].emplace(Gradient{plan, RowOutput<T>(kernels_, inner_, Dims::gradient + k, plan.out)});
+    const int output = Dims::gradient + static_cast<int>(gradients_.size());
+    gradients_.push_back({plan, RowOutput<T>(kernels_, inner_, output, plan.out)});
   }
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
-    job_.prepare(kernel_.columns == nullptr || gradients_[0]);
-    for (auto& gradient : gradients_) {
-      if (gradient) gradient->output.prepare(job_.threads());
-    }
+    job_.prepare(kernel_.columns == nullptr || makes_gradients());
+    for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
     if (takes_ones_) ones_.assign(std::min(job_.length(), block_size), T{1});
   }
 
@@ -199,6 +197,7 @@ class CategoricalJob {
     RowOutput<T> output;
   };
 
+  bool makes_gradients() const { return !gradients_.empty(); }
   bool weighs() const { return call_.weight != nullptr || call_.sample_weight != nullptr; }
 
   /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
@@ -288,8 +287,8 @@ class CategoricalJob {
     TileLabels found;
     look_up(tile, found);
     TileKnowledge known;
-    const bool noting = gradients_[0] && all_.gradient.of_states;
-    if (gradients_[0]) find_factors(tile, known.factors);
+    const bool noting = makes_gradients() && all_.gradient.of_states;
+    if (makes_gradients()) find_factors(tile, known.factors);
     const Kept<T> kept = keep(tile);
     if (call_.value || noting) {
       const auto emit = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
@@ -303,7 +302,7 @@ class CategoricalJob {
       };
       with_losses(tile, found, kept, emit);
     }
-    if (gradients_[0]) {
+    if (makes_gradients()) {
       if (noting && of_confidence_) note_confidence(tile, known.states);
       make_gradients(tile, found, known, kept);
     }
@@ -311,9 +310,8 @@ class CategoricalJob {
 
   /// Where the exponentials of a tile are kept for its gradient, if that is made of nothing else.
   Kept<T> keep(const Tile& tile) const {
-    if (!gradients_[0] || gradients_[1] || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr)
-      return {};
-    const Gradient& gradient = *gradients_[0];
+    if (gradients_.size() != 1 || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr) return {};
+    const Gradient& gradient = gradients_[0];
     if (gradient.plan.derivative != Derivative::of_predictions) return {};
     return job_.keep(kernel_, tile, gradient.output.place(tile), true);
   }
@@ -459,19 +457,17 @@ class CategoricalJob {
     }
     if (kept) {
       const auto& kernels = all_.gradient;
-      map_tile(job_, gradients_[0]->output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
+      map_tile(job_, gradients_[0].output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
                setting, kept);
     } else {
       job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
-        for (const auto& gradient : gradients_) {
-          if (gradient) write(*gradient, tile, in, begin, thread, known.factors, by_mass, setting);
+        for (const Gradient& gradient : gradients_) {
+          write(gradient, tile, in, begin, thread, known.factors, by_mass, setting);
         }
       });
     }
     if (call_.labels == nullptr) return;
-    for (const auto& gradient : gradients_) {
-      if (gradient) put_labels(*gradient, tile, found, known);
-    }
+    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
   }
 
   void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -540,7 +536,7 @@ class CategoricalJob {
   Lookup<T> predictions_, weight_, sample_weight_;
   const Dims& inner_;
   char* out_;
-  std::optional<Gradient> gradients_[2];
+  std::vector<Gradient> gradients_;
   bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};

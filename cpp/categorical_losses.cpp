@@ -1,6 +1,7 @@
 /// The calls of categorical losses.
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -106,7 +107,7 @@ py::object categorical_loss(const Member<CategoricalKernel>& member, const char*
   Operands typed = {&q, indexed ? nullptr : &y, address(w), address(sample)};
   const DType dtype = result_dtype(typed);
 
-  CategoricalCall call{};
+  CategoricalCall call;
   call.predictions = &q;
   call.weight = address(w);
   call.sample_weight = address(sample);
@@ -129,9 +130,10 @@ py::object categorical_loss(const Member<CategoricalKernel>& member, const char*
                 : std::array<const Operand*, max_inputs>{&y, &q};
   call.predictions_input = weighted ? 2 : indexed ? 0 : 1;
 
-  std::optional<CategoricalGradients> gradients;
+  std::unique_ptr<CategoricalGradients> gradients;
   if (request != nullptr) {
-    gradients.emplace(*request, arguments.out, y, q, indexed, shape, value_shape, dtype);
+    gradients =
+        std::make_unique<CategoricalGradients>(*request, arguments.out, y, q, indexed, shape, value_shape, dtype);
     call.grad_output = &gradients->grad_output.operand();
   }
   std::optional<Output> output;

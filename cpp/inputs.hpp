@@ -95,11 +95,11 @@ class Inputs {
  private:
   const Dims& inner_;
   int count_ = 0;
-  const char* data_[max_inputs] = {};
-  Gather<T> gather_[max_inputs] = {};
-  bool constant_[max_inputs] = {};
-  bool readable_[max_inputs] = {};
-  bool direct_[max_inputs] = {};
+  const char* data_[max_inputs];
+  Gather<T> gather_[max_inputs];
+  bool constant_[max_inputs];
+  bool readable_[max_inputs];
+  bool direct_[max_inputs];
   bool all_direct_ = true;
   std::size_t own_size_ = 0;
   std::unique_ptr<T[]> buffers_;

@@ -60,12 +60,14 @@ template <class T>
 struct RowBatch {
   const T* in[max_inputs];
   std::ptrdiff_t row_stride[max_inputs];
-  std::size_t rows;
-  std::size_t n;
-  const RowStates* normalizers;  ///< for kernels that have a normalizer: its finished states
+  std::size_t rows = 0;
+  std::size_t n = 0;
+  const RowStates* normalizers = nullptr;  ///< for kernels that have a normalizer: its finished states
   /// Where a kernel that takes exponentials of what it reads, and `keeps_exponentials`, leaves them; or null.
-  T* exponentials;
-  std::ptrdiff_t exponentials_stride;
+  T* exponentials = nullptr;
+  std::ptrdiff_t exponentials_stride = 0;
+
+  RowBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates, for arrays as far as there are inputs
 };
 
 /// Rows that lie side by side, one element of each next to the other: columns, at most one block long.
@@ -73,10 +75,12 @@ template <class T>
 struct ColumnBatch {
   const T* in[max_inputs];
   std::ptrdiff_t step[max_inputs];  ///< elements from one element of a column to the next
-  std::size_t columns;
-  std::size_t n;
-  const RowStates* normalizers;
-  T* exponentials;  ///< as in RowBatch, in columns that are `tile_rows` apart
+  std::size_t columns = 0;
+  std::size_t n = 0;
+  const RowStates* normalizers = nullptr;
+  T* exponentials = nullptr;  ///< as in RowBatch, in columns that are `tile_rows` apart
+
+  ColumnBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates
 };
 
 /// A measure that reduces a row to a few sums, and those to one value.

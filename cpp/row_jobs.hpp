@@ -189,10 +189,10 @@ class RowJob {
     if (outer_.count == 0) {
       std::fill_n(tile.step, Dims::operands, 0);
     } else {
-      std::copy_n(outer_.stride[outer_.count - 1], Dims::operands, tile.step);
+      std::memcpy(tile.step, outer_.stride[outer_.count - 1], sizeof(tile.step));
     }
     outer_.for_runs(begin, end, [&](const std::ptrdiff_t* offset, std::size_t count) {
-      std::copy_n(offset, Dims::operands, tile.at);
+      std::memcpy(tile.at, offset, sizeof(tile.at));
       for (std::size_t done = 0; done < count; done += tile.rows) {
         tile.rows = std::min(most_rows_, count - done);
         f(tile);
