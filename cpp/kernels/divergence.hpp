@@ -57,6 +57,35 @@ constexpr bool is_narrow<KlDivergence> = true;
 struct Jensen {
   template <class Digits, class V, class D, class B>
   KULLBACK_INLINE static PairOf<Digits, V> of(PairOf<Digits, V> w, D d, B twice_b) {
+    if constexpr (same<Digits, Spare>) {
+      return {of_float32(1 / w.hi, leading(d), leading(twice_b)), {}};
+    } else {
+      return of_pairs<Digits, V>(w, d, twice_b);
+    }
+  }
+
+ private:
+  template <class V>
+  KULLBACK_INLINE static V leading(V x) {
+    return x;
+  }
+  template <class V, class Low>
+  KULLBACK_INLINE static V leading(Pair<V, Low> x) {
+    return x.hi;
+  }
+
+  /// With digits to spare the larger term is a polynomial.
+  template <class V>
+  KULLBACK_INLINE static V of_float32(V inverse, V d, V twice_b) {
+    const V x = d * inverse, y = twice_b * inverse, z = x * x;
+    const V near = fma(z * z, polynomial(Polynomials<float>::jensen_tail, z), z);
+    const V upper_term = polynomial(Polynomials<double>::jensen_upper, x - 2.0 / 3);
+    const V far = fma(y, value(log_of_positive<Spare>(y)), upper_term);
+    return select(x > 1.0 / 3, far, near);
+  }
+
+  template <class Digits, class V, class D, class B>
+  KULLBACK_INLINE static PairOf<Digits, V> of_pairs(PairOf<Digits, V> w, D d, B twice_b) {
     const auto x = quotient<Digits>(d, w);
     const auto z = two_product<Digits>(x.hi, x.hi);
     const auto z_lo = fma(x.hi + x.hi, x.lo, z.lo);
@@ -75,7 +104,6 @@ struct Jensen {
     return {g.hi, g.lo + select(is_far, far_lo, z_lo)};
   }
 
- private:
   /// x log x of x >= 0.
   template <class Digits, class V, class Low>
   KULLBACK_INLINE static PairOf<Digits, V> x_log_x(Pair<V, Low> x) {
@@ -100,7 +128,7 @@ struct JsDivergence : PlainSum {
     using Digits = typename Sum::Digits;
     constexpr double infinity = Constants<double>::infinity, nan = Constants<double>::nan;
     const V a = max(p, q), b = min(p, q);
-    const V unit = middle_range(a);
+    const V unit = same<Digits, Spare> ? broadcast_like<V>(1.0) : middle_range(a);
     auto w = fast_two_sum<Digits>(a * unit, b * unit);
     w.hi = select(w.hi == 0, 1, w.hi);
     auto g = Jensen::of<Digits, V>(w, fast_two_sum<Digits>(a * unit, -(b * unit)), 2 * (b * unit));

@@ -110,5 +110,17 @@ struct Polynomials<double> {
       0x1.1111111111204p-4,
       0x1.5555555555555p-3,
   };
+  // jensen_upper: (1+x) ln(1+x) in y = x - 2/3, 1/3 <= x <= 1: for float32 data; relative error 2^-32.62
+  static constexpr double jensen_upper[] = {
+      0x1.354fab29c4cb3p-11,
+      -0x1.3197d265fa0f3p-10,
+      0x1.51b2520c58fd4p-9,
+      -0x1.a868c43c94592p-8,
+      0x1.26ed75fb44495p-6,
+      -0x1.eb8554bcdf0f0p-5,
+      0x1.333331ecc7630p-2,
+      0x1.82c577d66f467p+0,
+      0x1.b3e78f6df2795p-1,
+  };
 };
 // clang-format on

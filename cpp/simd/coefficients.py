@@ -63,6 +63,10 @@ def jensen_remainder(z: mpf) -> mpf:
     return series(lambda k: mpf(1) / ((k + 2) * (2 * k + 3)), z)
 
 
+def jensen_lower(x: mpf) -> mpf:
+    return x * mpmath.ln(x) if x > 0 else mpf(0)
+
+
 HALF_LN2 = mpmath.ln(2) / 2
 
 POLYNOMIALS = (
@@ -110,6 +114,15 @@ POLYNOMIALS = (
         mpf(0),
         mpf(1) / 9,
         {"float": 5, "double": 11},
+    ),
+    Polynomial(
+        "jensen_upper",
+        "(1+x) ln(1+x) in y = x - 2/3, 1/3 <= x <= 1: for float32 data",
+        lambda y: (y + mpf(5) / 3) * mpmath.ln(y + mpf(5) / 3),
+        lambda y: 1 / ((y + mpf(5) / 3) * mpmath.ln(y + mpf(5) / 3) + jensen_lower(mpf(1) / 3 - y)),
+        mpf(-1) / 3,
+        mpf(1) / 3,
+        {"double": 9},
     ),
 )
 
