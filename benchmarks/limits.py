@@ -52,7 +52,7 @@ PIECES: dict[str, dict[str, Count]] = {
         "product": (1, 1, 0),
         "add": (0, 1, 0),
         "divide": (0, 0, 1),
-        "jensen": (8, 16, 2),  # quotients 2, series 6, choice 4, beside two logarithms
+        "jensen": (18, 21, 1),  # quotients 2, square, series 6, upper term 9, lower term, choice 2, beside a logarithm
     },
     "float64": {
         "load": (0, 0, 0),
@@ -84,6 +84,7 @@ NARROW: dict[str, Work] = {
     "entropy": {"narrow_load": 1, "narrow_valid": 1, "narrow_log": 1, "narrow_sum": 1},
     "cross_entropy": {"narrow_load": 2, "narrow_valid": 3, "narrow_log": 1, "narrow_sum": 1},
     "kl_divergence": {"narrow_load": 2, "narrow_valid": 3, "narrow_log_ratio": 1, "narrow_sum": 1},
+    "js_divergence": {"load": 2, "valid": 2, "log": 1, "jensen": 1, "select": 3, "product": 2, "sum": 2, "add": 4},
     "softmax": _NARROW_SOFTMAX,
     f"{CE}.soft_mean": {"term": 1, "narrow_load": 1, "narrow_labels": 1},
     "log_softmax": {"term": 1, "narrow_load": 1, "narrow_shift": 1, "narrow_store": 1},
