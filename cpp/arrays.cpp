@@ -123,10 +123,13 @@ const Source* find_source(int type_num) {
 
 bool is_masked_array(py::handle object) {
   if (Py_TYPE(object.ptr()) == api().PyArray_Type_) return false;
-  // Nothing can be one before numpy.ma was imported.
-  const auto modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  if (!modules.contains("numpy.ma")) return false;
-  return py::isinstance(object, py::object(modules["numpy.ma"]).attr("MaskedArray"));
+  // Nothing can be one before numpy.ma was imported, or once modules are gone, when the interpreter ends.
+  const auto masked = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
+  if (!masked) {
+    PyErr_Clear();
+    return false;
+  }
+  return py::isinstance(object, masked.attr("MaskedArray"));
 }
 
 bool is_array(py::handle object) { return api().PyArray_Check_(object.ptr()); }

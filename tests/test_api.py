@@ -758,6 +758,7 @@ def test_functions_are_like_those_of_python(module):
         assert weakref.ref(function)() is function
         assert repr(function) == f"<function {function.__qualname__}>"
         assert typing.get_type_hints(function)["return"] is typing.Any
+        assert inspect.getfullargspec(function).kwonlyargs == list(function.__kwdefaults__)
         assert function.__name__ in pydoc.render_doc(function)
 
 

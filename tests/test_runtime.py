@@ -37,6 +37,32 @@ print("kullback.testing" in sys.modules, testing.__doc__ == kullback.testing.__d
     assert lazy == ["0.6931471805599453 True", "False True True"]
 
 
+def test_lazy_modules_can_be_patched():
+    code = """
+import kullback
+from unittest import mock
+from kullback import reference
+with mock.patch.object(reference, "entropy", lambda p: "patched"):
+    print(kullback.reference.entropy([0.5, 0.5]), reference.entropy([0.5, 0.5]))
+print(kullback.reference.entropy([1.0]), reference.entropy([1.0]))
+"""
+    assert python(code).stdout.split() == ["patched", "patched", "0.0", "0.0"]
+
+
+def test_calls_while_the_interpreter_ends():
+    code = """
+import os, sys, kullback
+class Late:
+    call, write = staticmethod(kullback.entropy), staticmethod(os.write)
+    def __del__(self):
+        self.call([1.0])
+        self.write(1, b"fine ")
+sys.late = Late()
+kullback.entropy.late = Late()
+"""
+    assert python(code).stdout == "fine fine "
+
+
 def test_info():
     info = runtime.info()
     assert set(info) == {"version", "targets", "target", "threads", "openmp", "compiler"}

@@ -87,10 +87,19 @@ __all__ = [
 
 
 class _LazyModule(_ModuleType):
-    """A submodule that is imported when it is first used: inference code never does."""
+    """Stands for a submodule that is imported when it is first used, and takes its place then.
+
+    Inference code never does.
+    """
 
     def __getattribute__(self, name: str) -> _Any:
         return getattr(_import_module(super().__getattribute__("__name__")), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(_import_module(super().__getattribute__("__name__")), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_import_module(super().__getattribute__("__name__")), name)
 
 
 # A module's own __getattr__ would make every look-up of a function slower.
