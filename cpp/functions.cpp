@@ -74,7 +74,6 @@ class Signature {
         positional_(positional) {
     for (const std::string& parameter : function_.parameters()) {
       const py::str name(parameter);
-      // The new reference of a dict's item, or null.
       values_.push_back(values.contains(name) ? py::object(values[name]) : py::object());
       if (!values_.back() && !names.contains(name)) fail(parameter + " has no value");
     }
