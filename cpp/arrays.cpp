@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "dispatch.hpp"
+#include "memory.hpp"
 
 namespace kullback {
 
@@ -153,7 +154,10 @@ std::pair<const char*, const char*> extent(const char* data, const Shape& shape,
 
 }  // namespace
 
-void initialize_arrays() { numpy_api = &Api::get(); }
+void initialize_arrays() {
+  numpy_api = &Api::get();
+  initialize_memory();
+}
 
 std::string text(py::handle object) { return py::cast<std::string>(py::str(object)); }
 
@@ -520,6 +524,9 @@ void Output::allocate(const Shape& shape, const Operand* like) {
       step *= shape.length[d];
     }
   }
+  std::size_t bytes = static_cast<std::size_t>(item_size(dtype_));
+  for (int d = 0; d < shape.ndim; ++d) bytes *= static_cast<std::size_t>(shape.length[d]);
+  const ResultMemory memory(bytes);
   array_ = py::reinterpret_steal<py::object>(api().PyArray_NewFromDescr_(
       api().PyArray_Type_, numpy_descriptor(dtype_).release().ptr(), shape.ndim, const_cast<Py_intptr_t*>(shape.length),
       in_c_order ? nullptr : strides, nullptr, 0, nullptr));
