@@ -165,6 +165,19 @@ class DirectPart {
   std::size_t first_, count_;
 };
 
+/// Columns of up to 16 rows, in a function of their own, as of read_short_columns_narrowly.
+template <class Op>
+KULLBACK_OUT_OF_LINE void read_short_columns_directly(const ColumnBatch<float>& batch, const Setting& setting,
+                                                      RowStates& states) {
+  constexpr std::size_t some = Pack<float>::size;
+  for (std::size_t first = 0; first < batch.columns; first += some) {
+    DirectPart<Op> part;
+    part.begin(batch, first, batch.columns - first < some ? batch.columns - first : some);
+    part.read(batch, 0, batch.n);
+    part.finish(batch, setting, states);
+  }
+}
+
 template <int Inputs>
 struct ColumnInputs {
   ColumnInput in[Inputs];
@@ -235,7 +248,6 @@ class LabelledPart {
     count_ = count;
     valid_ = broadcast(0.0F) == 0;
     columns_.begin(batch.n);
-    if (batch.n == 0) labels_[0].clear();
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
     const ColumnInput labels{batch.in[0] + first_, batch.step[0], count_};
@@ -252,11 +264,12 @@ class LabelledPart {
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     double results[4][lanes] = {};
     const std::uint64_t fit_logits = columns_.results(count_, results[0], results[1]);
-    add_up_lanes(labels_, batch.n < lanes ? batch.n : lanes);
-    const Wide mass = labels_[0].mass;
+    const std::size_t used = batch.n < lanes ? batch.n : lanes;
+    const Wide mass = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return labels_[i].mass; });
+    const Wide moment = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return labels_[i].moment; });
     auto fits = mass == mass;
     store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
-                                                load<double, sizeof(Wide)>(results[1]), mass, labels_[0].moment, fits));
+                                                load<double, sizeof(Wide)>(results[1]), mass, moment, fits));
     store(results[3], mass);
     const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid_) & to_word(fits) : 0;
     if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
@@ -307,7 +320,11 @@ KULLBACK_INLINE void read_parts(const ColumnBatch<float>& batch, const Setting& 
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
-    read_parts<DirectPart<Op>>(batch, setting, states);
+    if (batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
+      read_short_columns_directly<Op>(batch, setting, states);
+    } else {
+      read_parts<DirectPart<Op>>(batch, setting, states);
+    }
   } else if constexpr (has_labelled_way<Op, T>) {
     read_parts<LabelledPart<Op>>(batch, setting, states);
   } else if constexpr (has_narrow_way<Op, T>) {

@@ -49,33 +49,35 @@ struct DirectLanes {
   Wide sum[lanes];             ///< the sums of all other exponentials
 };
 
-/// The results of `count` rows or columns, of which `used` lanes hold something. One bit tells whether they fit; if
-/// not, they mean nothing. Lanes that hold at most one element have `no_sums`.
-template <bool no_sums>
-KULLBACK_OUT_OF_LINE std::uint64_t direct_results(DirectLanes& state, std::size_t used, std::size_t count,
-                                                  double* max_out, double* mass_out) {
+/// The results of `count` rows or columns, of their largest logits and the sums of all exponentials but the largest.
+/// One bit tells whether they fit; if not, they mean nothing.
+KULLBACK_INLINE std::uint64_t direct_results(Pack<float> most, DirectLanes::Wide sum, std::size_t count,
+                                             double* max_out, double* mass_out) {
   using Wide = DirectLanes::Wide;
-  auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
-  for (std::size_t lane = 0; lane < used; ++lane) {
-    most = max(state.most[lane], most);
-    largest = max(state.largest[lane], largest);
-  }
-  // All but the largest, the first lane's that has it, are added after all.
-  for (std::size_t lane = used; lane-- > 0;) {
-    left_out = select(state.largest[lane] == largest, static_cast<float>(lane), left_out);
-  }
-  for (std::size_t lane = 0; lane < used; ++lane) {
-    const auto rest = widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
-    state.sum[lane] = no_sums ? rest : state.sum[lane] + rest;
-  }
-  add_up_lanes(state.sum, used);
   const Wide max = widen(most);
   const Wide of_largest = exp_of_gap(Pair<Wide, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
-  const Wide mass = (used == 0 ? broadcast_like<Wide>(0.0) : state.sum[0]) * of_largest;
+  const Wide mass = sum * of_largest;
   store_wide(max_out, max, count);
   store_wide(mass_out, mass, count);
   return to_word((max >= direct_least_max) & (broadcast_like<Wide>(direct_largest_max) >= max) &
                  (mass >= direct_least_mass));
+}
+
+/// The same of all lanes.
+KULLBACK_OUT_OF_LINE std::uint64_t direct_results(const DirectLanes& state, std::size_t count, double* max_out,
+                                                  double* mass_out) {
+  auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
+  for (std::size_t lane = 0; lane < DirectLanes::lanes; ++lane) {
+    most = max(state.most[lane], most);
+    // The first lane's that has it.
+    left_out = select(state.largest[lane] > largest, static_cast<float>(lane), left_out);
+    largest = max(state.largest[lane], largest);
+  }
+  // All but the largest are added after all.
+  const auto sum = sum_of_used(DirectLanes::lanes, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
+    return state.sum[lane] + widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
+  });
+  return direct_results(most, sum, count, max_out, mass_out);
 }
 
 /// The lanes of one row. `keep(i, count, exponentials)` gets the exponentials of elements [i, i + count).
@@ -174,7 +176,7 @@ struct DirectRows {
       transpose_block<half / 2>(high);
       for (std::size_t lane = 0; lane < half; ++lane) state.sum[first + lane] = join(low[lane], high[lane]);
     }
-    return direct_results<false>(state, lanes, count, max_out, mass_out);
+    return direct_results(state, count, max_out, mass_out);
   }
 
  private:
@@ -195,16 +197,15 @@ class DirectColumns {
   /// `keep(row, exponentials)` gets what they become.
   template <class Load, class Keep>
   KULLBACK_INLINE void read(std::size_t row, std::size_t end, Load load, Keep keep) {
+    if (n_ <= lanes) return read_short(end, load, keep);
     if (row == 0) {
-      const bool has_sums = n_ > lanes;
       for (; row < end; ++row) {
         state_.most[row] = load(row);
         state_.largest[row] = direct_exp(state_.most[row]);
         keep(row, state_.largest[row]);
-        if (!has_sums) continue;
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), state_.largest[row]);
-        state_.sum[row] = broadcast_like<DirectLanes::Wide>(0.0);
+        state_.sum[row] = broadcast_like<Wide>(0.0);
       }
       return;
     }
@@ -229,15 +230,43 @@ class DirectColumns {
 
   /// See direct_results.
   KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
-    if (n_ <= lanes) return direct_results<true>(state_, n_, count, max_out, mass_out);
+    if (n_ <= lanes) return direct_results(short_.most, sum_of_short(), count, max_out, mass_out);
     // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
     const bool are_last = n_ / lanes % 2 == 0;
     const std::size_t begin = are_last ? 0 : n_ % lanes, end = are_last ? n_ % lanes : lanes;
     for (std::size_t lane = begin; lane < end; ++lane) state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane]);
-    return direct_results<false>(state_, lanes, count, max_out, mass_out);
+    return direct_results(state_, count, max_out, mass_out);
   }
 
  private:
+  using Wide = DirectLanes::Wide;
+
+  /// Lanes that hold one element at most: the largest is known once all are read, and its lane.
+  template <class Load, class Keep>
+  KULLBACK_INLINE void read_short(std::size_t n, Load load, Keep keep) {
+    auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
+    for (std::size_t row = 0; row < n; ++row) {
+      const auto logits = load(row);
+      const auto exponentials = direct_exp(logits);
+      keep(row, exponentials);
+      state_.largest[row] = exponentials;
+      most = max(logits, most);
+      left_out = select(exponentials > largest, static_cast<float>(row), left_out);
+      largest = max(exponentials, largest);
+    }
+    short_ = {most, left_out};
+  }
+
+  KULLBACK_INLINE Wide sum_of_short() const {
+    return sum_of_used(n_, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
+      return widen(select(short_.left_out == static_cast<float>(lane), 0, state_.largest[lane]));
+    });
+  }
+
+  struct Short {
+    Pack<float> most, left_out;
+  };
+  Short short_;
   DirectLanes state_;
   Pack<float> waiting_[lanes];  ///< terms that wait for those of 16 rows later
   std::size_t n_;
@@ -248,10 +277,6 @@ struct DirectLabels {
   static constexpr std::size_t lanes = DirectLanes::lanes;
   using Wide = DirectLanes::Wide;
   Wide mass, moment;
-
-  KULLBACK_INLINE DirectLabels operator+(const DirectLabels& other) const {
-    return {mass + other.mass, moment + other.moment};
-  }
 
   KULLBACK_INLINE void clear() { mass = moment = broadcast_like<Wide>(0.0); }
 

@@ -118,8 +118,7 @@ class NarrowColumns {
     n_ = n;
     used_ = n < lanes ? n : lanes;
     check_ = {};
-    narrow_[0].clear();
-    for (std::size_t lane = 1; lane < used_; ++lane) narrow_[lane].clear();
+    for (std::size_t lane = 0; lane < used_; ++lane) narrow_[lane].clear();
   }
 
   /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(k, row)` gives those of input k.
@@ -143,8 +142,7 @@ class NarrowColumns {
   /// One bit per column tells whether it fits.
   KULLBACK_INLINE std::uint64_t results(std::size_t count, double* totals) {
     NarrowSum::Wide sum[lanes];
-    sum[0] = narrow_[0].total();
-    for (std::size_t lane = 1; lane < used_; ++lane) sum[lane] = narrow_[lane].total();
+    for (std::size_t lane = 0; lane < used_; ++lane) sum[lane] = narrow_[lane].total();
     return results_of(check_, sum, used_, count, totals);
   }
 
@@ -153,7 +151,6 @@ class NarrowColumns {
   KULLBACK_INLINE static std::uint64_t results_of_short(std::size_t n, Load load, std::size_t count, double* totals) {
     NarrowCheck check;
     NarrowSum::Wide sum[lanes];
-    sum[0] = broadcast_like<NarrowSum::Wide>(0.0);
     for (std::size_t row = 0; row < n; ++row) {
       NarrowSum one;
       one.clear();
@@ -165,11 +162,11 @@ class NarrowColumns {
 
  private:
   /// Lanes that hold nothing are left out of the tree, in which they would add 0.
-  KULLBACK_INLINE static std::uint64_t results_of(const NarrowCheck& check, NarrowSum::Wide (&sum)[lanes],
+  KULLBACK_INLINE static std::uint64_t results_of(const NarrowCheck& check, const NarrowSum::Wide (&sum)[lanes],
                                                   std::size_t used, std::size_t count, double* totals) {
-    add_up_lanes(sum, used);
-    store_wide(totals, sum[0], count);
-    return to_word(check.fits()) & to_word(NarrowCheck::fits(sum[0]));
+    const auto total = sum_of_used(used, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA { return sum[lane]; });
+    store_wide(totals, total, count);
+    return to_word(check.fits()) & to_word(NarrowCheck::fits(total));
   }
 
   NarrowCheck check_;

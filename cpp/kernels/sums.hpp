@@ -13,14 +13,19 @@ KULLBACK_INLINE double sum_of_lanes(Simd<double, B> x) {
   }
 }
 
-/// The same of the first `used` of 16 lanes that stand in an array, one column's in each place, to the first of them.
-/// Lanes that hold nothing would add 0.
-template <class V>
-KULLBACK_INLINE void add_up_lanes(V (&lanes)[Pack<float>::size], std::size_t used) {
-  for (std::size_t half = Pack<float>::size / 2; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half && lane + half < used; ++lane)
-      lanes[lane] = lanes[lane] + lanes[lane + half];
+/// The same of the first `used` of 16 lanes, one column's in each place; `term(lane)` gives them. Lanes that hold
+/// nothing would add 0. Nothing goes by way of memory: GCC copies what is wider than a register in 16-byte pieces,
+/// which wider reads then wait for.
+template <class Term>
+KULLBACK_INLINE auto sum_of_used(std::size_t used, Term term) {
+  constexpr std::size_t half = Pack<float>::size / 2;
+  decltype(term(0)) sum[half];
+#pragma GCC unroll 8
+  for (std::size_t lane = 0; lane < half; ++lane) {
+    sum[lane] = lane < used ? term(lane) : broadcast_like<decltype(term(0))>(0.0);
+    if (lane + half < used) sum[lane] = sum[lane] + term(lane + half);
   }
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
 /// Notes lanes that hold what no measure allows.
