@@ -101,6 +101,10 @@ KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<float>& batch, c
   }
 }
 
+/// What reads the columns that float32 lanes are not good enough for. (A pointer, so that one copy of the rest serves.)
+using ReadWidely = void (*)(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                            std::size_t first, std::size_t count);
+
 /// Copies those of up to 16 numbers whose bit is set.
 KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std::uint64_t every, double* to,
                                   std::size_t count) {
@@ -131,7 +135,6 @@ struct ColumnInput {
 };
 
 /// Logits.
-template <class Op>
 class DirectPart {
  public:
   static constexpr int inputs = 1;
@@ -150,11 +153,12 @@ class DirectPart {
           if (to != nullptr) store(to + at * tile_rows, y);
         });
   }
-  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                              ReadWidely read_widely) {
     double most[Pack<float>::size], mass[Pack<float>::size];
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     const std::uint64_t fitting = every & columns_.results(count_, most, mass);
-    if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
+    if (fitting != every) read_widely(batch, setting, states, first_, count_);
     keep_fitting(most, fitting, every, states.max[0] + first_, count_);
     keep_fitting(mass, fitting, every, states.hi[0] + first_, count_);
     keep_fitting(no_low_parts, fitting, every, states.lo[0] + first_, count_);
@@ -166,15 +170,14 @@ class DirectPart {
 };
 
 /// Columns of up to 16 rows, in a function of their own, as of read_short_columns_narrowly.
-template <class Op>
 KULLBACK_OUT_OF_LINE void read_short_columns_directly(const ColumnBatch<float>& batch, const Setting& setting,
-                                                      RowStates& states) {
+                                                      RowStates& states, ReadWidely read_widely) {
   constexpr std::size_t some = Pack<float>::size;
   for (std::size_t first = 0; first < batch.columns; first += some) {
-    DirectPart<Op> part;
+    DirectPart part;
     part.begin(batch, first, batch.columns - first < some ? batch.columns - first : some);
     part.read(batch, 0, batch.n);
-    part.finish(batch, setting, states);
+    part.finish(batch, setting, states, read_widely);
   }
 }
 
@@ -188,12 +191,12 @@ struct ColumnInputs {
   KULLBACK_INLINE Pack<float> operator()(int k, std::size_t row) const { return in[k].row(row, narrow_fill[k]); }
 };
 
-template <class Op>
 KULLBACK_INLINE void keep_narrow(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                                 std::size_t first, std::size_t count, std::uint64_t fitting, const double* totals) {
+                                 std::size_t first, std::size_t count, std::uint64_t fitting, const double* totals,
+                                 ReadWidely read_widely) {
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
   fitting &= every;
-  if (fitting != every) read_columns_widely<Op>(batch, setting, states, first, count);
+  if (fitting != every) read_widely(batch, setting, states, first, count);
   keep_fitting(totals, fitting, every, states.hi[0] + first, count);
   keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
 }
@@ -208,7 +211,7 @@ KULLBACK_OUT_OF_LINE void read_short_columns_narrowly(const ColumnBatch<float>& 
     double totals[some];
     const std::uint64_t fitting =
         NarrowColumns<Op>::results_of_short(batch.n, ColumnInputs<Op::inputs>(batch, first, count), count, totals);
-    keep_narrow<Op>(batch, setting, states, first, count, fitting, totals);
+    keep_narrow(batch, setting, states, first, count, fitting, totals, read_columns_widely<Op>);
   }
 }
 
@@ -226,10 +229,11 @@ class NarrowPart {
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
     columns_.read(row, end, ColumnInputs<Op::inputs>(batch, first_, count_));
   }
-  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                              ReadWidely read_widely) {
     double totals[Pack<float>::size];
     const std::uint64_t fitting = columns_.results(count_, totals);
-    keep_narrow<Op>(batch, setting, states, first_, count_, fitting, totals);
+    keep_narrow(batch, setting, states, first_, count_, fitting, totals, read_widely);
   }
 
  private:
@@ -238,7 +242,6 @@ class NarrowPart {
 };
 
 /// Labels and logits.
-template <class Op>
 class LabelledPart {
  public:
   static constexpr int inputs = 2;
@@ -259,7 +262,8 @@ class LabelledPart {
           labels_[at % lanes].add(labels.row(at, 0), logits.row(at, 0), valid_);
         });
   }
-  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                              ReadWidely read_widely) {
     using Wide = DirectLabels::Wide;
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     double results[4][lanes] = {};
@@ -272,7 +276,7 @@ class LabelledPart {
                                                 load<double, sizeof(Wide)>(results[1]), mass, moment, fits));
     store(results[3], mass);
     const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid_) & to_word(fits) : 0;
-    if (fitting != every) read_columns_widely<Op>(batch, setting, states, first_, count_);
+    if (fitting != every) read_widely(batch, setting, states, first_, count_);
     keep_fitting(results[0], fitting, every, states.max[0] + first_, count_);
     for (int k = 0; k < 3; ++k) {
       keep_fitting(results[k + 1], fitting, every, states.hi[k] + first_, count_);
@@ -291,7 +295,8 @@ class LabelledPart {
 /// Reads all columns, part by part, or where memory is asked for ahead all parts together: some rows of one, the same
 /// rows of the next. What lies on the lines and pages of these rows is used before it is gone.
 template <class Part>
-KULLBACK_INLINE void read_parts(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states) {
+KULLBACK_OUT_OF_LINE void read_parts(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                     ReadWidely read_widely) {
   constexpr std::size_t some = Pack<float>::size;
   Part parts[tile_rows / some];
   const bool ahead = looks_ahead<Part::inputs>(batch);
@@ -313,7 +318,7 @@ KULLBACK_INLINE void read_parts(const ColumnBatch<float>& batch, const Setting& 
         parts[i].read(batch, row, end);
       }
     }
-    for (std::size_t i = 0; i < together; ++i) parts[i].finish(batch, setting, states);
+    for (std::size_t i = 0; i < together; ++i) parts[i].finish(batch, setting, states, read_widely);
   }
 }
 
@@ -321,17 +326,17 @@ template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
-      read_short_columns_directly<Op>(batch, setting, states);
+      read_short_columns_directly(batch, setting, states, read_columns_widely<Op>);
     } else {
-      read_parts<DirectPart<Op>>(batch, setting, states);
+      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op>);
     }
   } else if constexpr (has_labelled_way<Op, T>) {
-    read_parts<LabelledPart<Op>>(batch, setting, states);
+    read_parts<LabelledPart>(batch, setting, states, read_columns_widely<Op>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);
     } else {
-      read_parts<NarrowPart<Op>>(batch, setting, states);
+      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Op>);
     }
   } else {
     constexpr std::size_t group = Group<double>::size;

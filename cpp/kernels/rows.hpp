@@ -314,11 +314,22 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
   });
 }
 
-/// Rows whose logits are too extreme are left to read_row.
+/// Up to here, the lanes of rows are added up row by row; of more, together.
+constexpr std::size_t few_rows = 6;
+
+/// read_row of one operation. (A pointer, so that one copy of the rest serves.)
+using ReadRow = void (*)(const float* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
+                         RowStates& states, std::size_t row);
 template <class Op>
-KULLBACK_INLINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states) {
-  // Of many rows, the lanes are added up together.
-  constexpr std::size_t some = DirectRows::lanes, few = 6;
+KULLBACK_OUT_OF_LINE void read_row_widely(const float* const* in, std::size_t n, const RowStates* normalizers,
+                                          const Setting& setting, RowStates& states, std::size_t row) {
+  read_row<Op>(in, n, normalizers, setting, states, row);
+}
+
+/// Rows whose logits are too extreme are left to read_row.
+KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states,
+                                             ReadRow read_row) {
+  constexpr std::size_t some = DirectRows::lanes;
   const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
     const auto r = static_cast<std::ptrdiff_t>(row);
     const float* const z = batch.in[0] + r * batch.row_stride[0];
@@ -332,7 +343,7 @@ KULLBACK_INLINE void read_rows_directly(const RowBatch<float>& batch, const Sett
   for (std::size_t first = 0; first < batch.rows; first += some) {
     const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
     std::uint64_t fitting = 0;
-    if (count <= few) {
+    if (count <= few_rows) {
       for (std::size_t row = 0; row < count; ++row) {
         DirectRow lanes = row_of(first + row);
         const bool fits = lanes.result(states.max[0][first + row], states.hi[0][first + row]);
@@ -347,7 +358,7 @@ KULLBACK_INLINE void read_rows_directly(const RowBatch<float>& batch, const Sett
     for (std::size_t row = 0; row < count; ++row) {
       if ((fitting >> row & 1) != 0) continue;
       const float* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0]};
-      read_row<Op>(in, batch.n, batch.normalizers, setting, states, first + row);
+      read_row(in, batch.n, batch.normalizers, setting, states, first + row);
     }
   }
 }
@@ -362,9 +373,11 @@ KULLBACK_INLINE bool is_plain(const Setting& setting) {
   return setting.one == 1 && setting.mass_unit == 1 && !smooths(setting);
 }
 
-/// False where the row is for read_row, as it is with weights, which may be null, other than 1.
-KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n,
-                                       RowStates& states, std::size_t row) {
+/// sum y and sum y z of a row, and what take(lanes) says of its logits: whether they are good. With weights, which may
+/// be null, other than 1 they are not.
+template <class Take>
+KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n, double& mass,
+                                       double& moment, Take take) {
   if (weight != nullptr && n != 0 && weight[0] != 1) return false;
   DirectLabels labels;
   labels.clear();
@@ -376,20 +389,57 @@ KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, cons
     if (weight != nullptr) valid = valid & (some(weight, 1) == 1);
     labels.add(some(y, 0), some(z, 0), valid);
   });
-  if (!logits.result(states.max[0][row], states.hi[0][row]) || !all(valid)) return false;
-  const auto mass = broadcast(sum_of_lanes(labels.mass));
-  auto fits = mass == mass;
-  const auto information = DirectLabels::information(broadcast(states.max[0][row]), broadcast(states.hi[0][row]), mass,
-                                                     broadcast(sum_of_lanes(labels.moment)), fits);
-  double results[2][Pack<double>::size];
-  store(results[0], information);
-  store(results[1], mass);
-  states.hi[1][row] = results[0][0];
-  states.hi[2][row] = results[1][0];
+  mass = sum_of_lanes(labels.mass);
+  moment = sum_of_lanes(labels.moment);
+  return take(logits) && all(valid);
+}
+
+/// Up to 16 rows from `first` on; one bit per row tells which are done, the others are for read_row.
+template <class Op>
+KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, RowStates& states, std::size_t first,
+                                                 std::size_t count) {
+  using Wide = DirectLabels::Wide;
+  constexpr int labels = Op::logits_from - 1;
+  double mass[DirectRows::lanes] = {}, moment[DirectRows::lanes] = {};
+  double* const most = states.max[0] + first;
+  double* const mass_of_logits = states.hi[0] + first;
+  std::uint64_t done = 0;
+  const auto read = [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
+    const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
+      const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
+      prefetch_ahead(from, batch.row_stride[k], batch.n, Op::inputs);
+      return from;
+    };
+    const bool good = read_labelled_row(labels == 0 ? nullptr : at(0), at(labels), at(labels + 1), batch.n, mass[row],
+                                        moment[row], take);
+    done |= std::uint64_t{good} << row;
+  };
+  if (count <= few_rows) {
+    for (std::size_t row = 0; row < count; ++row) {
+      read(row, [&](DirectRow& lanes) KULLBACK_INLINE_LAMBDA { return lanes.result(most[row], mass_of_logits[row]); });
+    }
+  } else {
+    DirectRows rows;
+    for (std::size_t row = 0; row < count; ++row) {
+      read(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA {
+        rows.put(row, lanes);
+        return true;
+      });
+    }
+    done &= rows.results(count, most, mass_of_logits);
+  }
+  const Wide all_mass = load<double, sizeof(Wide)>(mass);
+  auto fits = all_mass == all_mass;
+  const auto information = DirectLabels::information(load_wide<sizeof(Wide)>(most, count, 0),
+                                                     load_wide<sizeof(Wide)>(mass_of_logits, count, 0), all_mass,
+                                                     load<double, sizeof(Wide)>(moment), fits);
+  store_wide(states.hi[1] + first, information, count);
+  store_wide(states.hi[2] + first, all_mass, count);
   // What smoothing would need besides stays 0.
-  for (int k = 3; k < RowStates::max_sums; ++k) states.hi[k][row] = 0;
-  for (int k = 0; k < RowStates::max_sums; ++k) states.lo[k][row] = 0;
-  return all(fits);
+  const auto nothing = broadcast_like<Wide>(0.0);
+  for (int k = 3; k < RowStates::max_sums; ++k) store_wide(states.hi[k] + first, nothing, count);
+  for (int k = 0; k < RowStates::max_sums; ++k) store_wide(states.lo[k] + first, nothing, count);
+  return done & to_word(fits);
 }
 
 template <class Op, class T>
@@ -397,12 +447,20 @@ constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
 template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T>) return read_rows_directly<Op>(batch, setting, states);
+  if constexpr (has_direct_way<Op, T>) return read_rows_directly(batch, setting, states, read_row_widely<Op>);
+  std::uint64_t done_before = 0;
+  if constexpr (has_labelled_way<Op, T>) {
+    constexpr std::size_t some = DirectRows::lanes;
+    for (std::size_t first = 0; is_plain(setting) && first < batch.rows; first += some) {
+      const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
+      done_before |= read_labelled_rows<Op>(batch, states, first, count) << first;
+    }
+  }
   const T* in[max_inputs];
   for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
   for (std::size_t row = 0; row < batch.rows; ++row) {
-    for (int k = 0; k < Op::inputs; ++k) prefetch_ahead(in[k], batch.row_stride[k], batch.n, Op::inputs);
-    bool done = false;
+    bool done = (done_before >> row & 1) != 0;
+    for (int k = 0; !done && k < Op::inputs; ++k) prefetch_ahead(in[k], batch.row_stride[k], batch.n, Op::inputs);
     if constexpr (has_narrow_way<Op, T>) {
       if constexpr (is_sum<Op>) {
         done = !smooths(setting) && add_narrow_terms<Op>(in, batch.n, states.hi[0][row]);
@@ -410,11 +468,6 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
         done = read_row_narrowly<Op>(in, batch.n, states.hi[0][row]);
       }
       states.lo[0][row] = 0;
-    }
-    if constexpr (has_labelled_way<Op, T>) {
-      constexpr int labels = Op::logits_from - 1;
-      done = is_plain(setting) &&
-             read_labelled_row(labels == 0 ? nullptr : in[0], in[labels], in[labels + 1], batch.n, states, row);
     }
     if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
