@@ -400,7 +400,7 @@ KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, R
                                                  std::size_t count) {
   using Wide = DirectLabels::Wide;
   constexpr int labels = Op::logits_from - 1;
-  double mass[DirectRows::lanes] = {}, moment[DirectRows::lanes] = {};
+  double mass[DirectRows::lanes], moment[DirectRows::lanes];
   double* const most = states.max[0] + first;
   double* const mass_of_logits = states.hi[0] + first;
   std::uint64_t done = 0;
@@ -428,11 +428,11 @@ KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, R
     }
     done &= rows.results(count, most, mass_of_logits);
   }
-  const Wide all_mass = load<double, sizeof(Wide)>(mass);
+  const Wide all_mass = load_wide<sizeof(Wide)>(mass, count, 0);
   auto fits = all_mass == all_mass;
   const auto information = DirectLabels::information(load_wide<sizeof(Wide)>(most, count, 0),
                                                      load_wide<sizeof(Wide)>(mass_of_logits, count, 0), all_mass,
-                                                     load<double, sizeof(Wide)>(moment), fits);
+                                                     load_wide<sizeof(Wide)>(moment, count, 0), fits);
   store_wide(states.hi[1] + first, information, count);
   store_wide(states.hi[2] + first, all_mass, count);
   // What smoothing would need besides stays 0.
