@@ -67,8 +67,11 @@ void* allocate(void*, std::size_t bytes) {
 void free(void*, void* data, std::size_t) {
   if (data == nullptr) return;
   Block* const block = block_of(data);
-  // All but the first huge page: a part of it, all but the size, would break it up.
-  madvise(reinterpret_cast<char*>(block) + huge_page, block->size - huge_page, MADV_FREE);
+  // All but the first huge page: a part of it, all but the size, would break it up. What the system does not take back
+  // is not kept.
+  if (madvise(reinterpret_cast<char*>(block) + huge_page, block->size - huge_page, MADV_FREE) != 0) {
+    return release(block);
+  }
   for (auto& slot : kept) {
     Block* none = nullptr;
     if (slot.compare_exchange_strong(none, block)) return;
