@@ -328,7 +328,7 @@ KULLBACK_OUT_OF_LINE void read_row_widely(const float* const* in, std::size_t n,
 
 /// Rows whose logits are too extreme are left to read_row.
 KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states,
-                                             ReadRow read_row) {
+                                             ReadRow read_widely) {
   constexpr std::size_t some = DirectRows::lanes;
   const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
     const auto r = static_cast<std::ptrdiff_t>(row);
@@ -358,7 +358,7 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
     for (std::size_t row = 0; row < count; ++row) {
       if ((fitting >> row & 1) != 0) continue;
       const float* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0]};
-      read_row(in, batch.n, batch.normalizers, setting, states, first + row);
+      read_widely(in, batch.n, batch.normalizers, setting, states, first + row);
     }
   }
 }
@@ -373,12 +373,11 @@ KULLBACK_INLINE bool is_plain(const Setting& setting) {
   return setting.one == 1 && setting.mass_unit == 1 && !smooths(setting);
 }
 
-/// sum y and sum y z of a row, and what take(lanes) says of its logits: whether they are good. With weights, which may
-/// be null, other than 1 they are not.
+/// sum y and sum y z of a row, and what take(lanes) says of its logits: whether they are good. With weights other than
+/// 1 they are not; without any `weight` is null.
 template <class Take>
 KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n, double& mass,
                                        double& moment, Take take) {
-  if (weight != nullptr && n != 0 && weight[0] != 1) return false;
   DirectLabels labels;
   labels.clear();
   auto valid = broadcast(0.0F) == 0;
@@ -451,7 +450,8 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   std::uint64_t done_before = 0;
   if constexpr (has_labelled_way<Op, T>) {
     constexpr std::size_t some = DirectRows::lanes;
-    for (std::size_t first = 0; is_plain(setting) && first < batch.rows; first += some) {
+    const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
+    for (std::size_t first = 0; is_plain(setting) && !has_weights && first < batch.rows; first += some) {
       const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
       done_before |= read_labelled_rows<Op>(batch, states, first, count) << first;
     }
