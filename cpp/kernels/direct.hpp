@@ -229,7 +229,7 @@ class DirectColumns {
   }
 
   /// See direct_results.
-  KULLBACK_INLINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
     if (n_ <= lanes) return direct_results(short_.most, sum_of_short(), count, max_out, mass_out);
     // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
     const bool are_last = n_ / lanes % 2 == 0;

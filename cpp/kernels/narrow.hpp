@@ -108,6 +108,14 @@ KULLBACK_INLINE bool read_row_narrowly(const float* const* in, std::size_t n, do
   return all(check.fits()) && all(NarrowCheck::fits(broadcast(total)));
 }
 
+/// The totals of `count` columns, given what their first `used` lanes sum; one bit tells whether a column fits.
+KULLBACK_OUT_OF_LINE std::uint64_t narrow_results(const NarrowCheck& check, const NarrowSum::Wide* sum,
+                                                  std::size_t used, std::size_t count, double* totals) {
+  const auto total = sum_of_used(used, [=](std::size_t lane) KULLBACK_INLINE_LAMBDA { return sum[lane]; });
+  store_wide(totals, total, count);
+  return to_word(check.fits()) & to_word(NarrowCheck::fits(total));
+}
+
 /// The same of up to 16 columns, some rows at a time.
 template <class Op>
 class NarrowColumns {
@@ -143,7 +151,7 @@ class NarrowColumns {
   KULLBACK_INLINE std::uint64_t results(std::size_t count, double* totals) {
     NarrowSum::Wide sum[lanes];
     for (std::size_t lane = 0; lane < used_; ++lane) sum[lane] = narrow_[lane].total();
-    return results_of(check_, sum, used_, count, totals);
+    return narrow_results(check_, sum, used_, count, totals);
   }
 
   /// The same of columns of up to 16 rows, sooner.
@@ -157,18 +165,10 @@ class NarrowColumns {
       one.template add<Op>(check, load, row);
       sum[row] = one.terms;
     }
-    return results_of(check, sum, n, count, totals);
+    return narrow_results(check, sum, n, count, totals);
   }
 
  private:
-  /// Lanes that hold nothing are left out of the tree, in which they would add 0.
-  KULLBACK_INLINE static std::uint64_t results_of(const NarrowCheck& check, const NarrowSum::Wide (&sum)[lanes],
-                                                  std::size_t used, std::size_t count, double* totals) {
-    const auto total = sum_of_used(used, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA { return sum[lane]; });
-    store_wide(totals, total, count);
-    return to_word(check.fits()) & to_word(NarrowCheck::fits(total));
-  }
-
   NarrowCheck check_;
   NarrowSum narrow_[lanes];
   Pack<float> first_terms_[lanes];  ///< of pairs whose second element is 16 rows later
