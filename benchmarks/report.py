@@ -163,9 +163,8 @@ own, and both sides have the same number of threads. "fresh": the result is a ne
 that exists, and only peers that can do so take part. A peer whose result differs from ours by more than 1e-4 (float64:
 1e-9), or that approximates by intention, is inexact: it is shown with its error, and is no best peer. NumKong has one
 thread in every cell. The limit is the time that the bytes take at the measured bandwidth, or the operations at the
-measured throughput, whichever is longer; `benchmarks/limits.py` counts them. As those ceilings are the best of several
-rounds, our time is that beside the peer where its median was the least. In the overview a ratio is bold where one of its
-bars is missed.
+measured throughput, whichever is longer; `benchmarks/limits.py` counts them. In the overview a ratio is bold where one
+of its bars is missed.
 """
 
 

@@ -57,8 +57,7 @@ class Row:
 
     @property
     def ours(self) -> float:
-        """Beside the peer where it was the least: the ceilings that it is compared with are the best of theirs, too."""
-        return min(c.ours for c in self.comparisons)
+        return statistics.median(c.ours for c in self.comparisons)
 
     @property
     def best(self) -> Comparison | None:
