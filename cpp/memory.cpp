@@ -60,13 +60,20 @@ void* allocate(void*, std::size_t bytes) {
     Block* none = nullptr;
     if (!slot.compare_exchange_strong(none, block)) release(block);
   }
-  Block* const block = map(bytes);
+  Block* block = map(bytes);
+  if (block == nullptr) {
+    // Where addresses are limited, not pages.
+    for (auto& slot : kept) release(slot.exchange(nullptr));
+    block = map(bytes);
+  }
   return block == nullptr ? nullptr : data_of(block);
 }
 
 void free(void*, void* data, std::size_t) {
   if (data == nullptr) return;
   Block* const block = block_of(data);
+  // An array may have been resized.
+  if (capacity(block) < large) return release(block);
   // All but the first huge page: a part of it, all but the size, would break it up. What the system does not take back
   // is not kept.
   if (madvise(reinterpret_cast<char*>(block) + huge_page, block->size - huge_page, MADV_FREE) != 0) {
@@ -88,9 +95,11 @@ void* allocate_zeros(void*, std::size_t count, std::size_t size) {
 
 void* reallocate(void*, void* data, std::size_t bytes) {
   if (data == nullptr) return allocate(nullptr, bytes);
+  const std::size_t room = capacity(block_of(data));
+  if (room >= bytes && room / 2 <= bytes) return data;
   void* const to = allocate(nullptr, bytes);
   if (to == nullptr) return nullptr;
-  std::memcpy(to, data, std::min(bytes, capacity(block_of(data))));
+  std::memcpy(to, data, std::min(bytes, room));
   free(nullptr, data, 0);
   return to;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -59,17 +60,27 @@ def test_the_system_can_have_it_back():
     del a
     # ... and free at once when the array is gone, but for the page that says how large it is.
     free = mapping(at)
-    assert free["LazyFree"] >= free["Size"] - 2 * 2048 > 30_000
+    # (Pages that another CPU was about to put into a list of its own are not counted yet.)
+    assert free["LazyFree"] >= 0.8 * 39_000
 
 
 def test_no_more_than_two_are_kept():
-    def mapped() -> int:
-        return int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
+    # In a process of its own, where none are kept before.
+    code = """
+import re, numpy as np, kullback as kb
+from pathlib import Path
 
-    results = [kb.softmax(x) for _ in range(10)]
-    before = mapped()
-    results.clear()
-    assert before - mapped() == 8 * (40 << 10)
+def mapped():
+    return int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+x = np.zeros((1000, 10_000), np.float32)
+results = [kb.softmax(x) for _ in range(10)]
+before = mapped()
+results.clear()
+print(before - mapped())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(run.stdout) == pytest.approx(8 * (40 << 10), abs=5_000)
 
 
 def test_smaller_results_do_not_sit_in_larger_memory():
@@ -101,15 +112,16 @@ def test_arrays_are_as_numpys_own():
 def test_threads_do_not_share_memory():
     wrong = []
 
-    def work(rows: int) -> None:
-        expected = kb.softmax(x[:rows])
+    def work(number: int) -> None:
+        one, other = np.roll(x, number, axis=0), np.roll(x, number, axis=1)
+        expected = kb.softmax(one), kb.softmax(other)
         for _ in range(10):
-            a = kb.softmax(x[:rows])
-            b = kb.softmax(x[:rows])
-            if not (np.array_equal(a, expected) and np.array_equal(b, expected)):
-                wrong.append(rows)
+            a = kb.softmax(one)
+            b = kb.softmax(other)
+            if not (np.array_equal(a, expected[0]) and np.array_equal(b, expected[1])):
+                wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(1000 - i,)) for i in range(4)]
+    threads = [threading.Thread(target=work, args=(i + 1,)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -123,6 +135,7 @@ def _child(expected: float) -> None:
     sys.exit(0 if float(kb.softmax(x)[3, 4]) == expected else 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_process_has_its_own():
     a = kb.softmax(x)
     expected = a.copy()

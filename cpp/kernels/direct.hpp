@@ -191,7 +191,10 @@ class DirectColumns {
  public:
   static constexpr std::size_t lanes = DirectLanes::lanes;
 
-  KULLBACK_INLINE void begin(std::size_t n) { n_ = n; }
+  KULLBACK_INLINE void begin(std::size_t n) {
+    n_ = n;
+    short_ = {broadcast(-Constants<float>::infinity), broadcast(0.0F)};
+  }
 
   /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(row)` gives logits,
   /// `keep(row, exponentials)` gets what they become.
