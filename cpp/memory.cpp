@@ -31,7 +31,7 @@ std::size_t capacity(const Block* block) { return block->size - sizeof(Block); }
 
 // Two, because a loop that replaces its result, or returns a loss and a gradient, has two at a time.
 std::atomic<Block*> kept[2];
-std::atomic<unsigned> oldest{0};
+std::atomic<unsigned> evictions{0};
 
 Block* map(std::size_t bytes) {
   if (bytes > PTRDIFF_MAX - 2 * huge_page) return nullptr;
@@ -83,7 +83,7 @@ void free(void*, void* data, std::size_t) {
     Block* none = nullptr;
     if (slot.compare_exchange_strong(none, block)) return;
   }
-  release(kept[oldest++ % std::size(kept)].exchange(block));
+  release(kept[evictions++ % std::size(kept)].exchange(block));
 }
 
 void* allocate_zeros(void*, std::size_t count, std::size_t size) {

@@ -92,6 +92,33 @@ def test_smaller_results_do_not_sit_in_larger_memory():
     assert not any(at <= address(small) < at + thrice.nbytes for at in places)
 
 
+def test_what_is_kept_gives_way_where_addresses_are_limited():
+    code = """
+import re, resource, numpy as np, kullback as kb
+from pathlib import Path
+
+x = np.zeros((1000, 10_000), np.float32)
+kb.softmax(x[:1])
+results = [kb.softmax(x) for _ in range(2)]
+results.clear()
+mapped = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
+# Room for 60 MB more, and 80 MB of the two that are kept: not enough of either for 120 MB.
+three = np.broadcast_to(x[:1], (3000, 10_000))
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 60_000_000, resource.RLIM_INFINITY))
+print(kb.softmax(three).shape)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout == "(3000, 10000)\n", run.stderr
+
+
+def test_too_large_a_result_leaves_everything_as_it_was():
+    endless = np.broadcast_to(np.float32(0), (1 << 40, 100))
+    with pytest.raises(MemoryError):
+        kb.softmax(endless)
+    assert get_handler_name() == "default_allocator"
+    assert get_handler_name(np.empty(1 << 24, np.float32)) == "default_allocator"
+
+
 def test_arrays_are_as_numpys_own():
     a = kb.softmax(x)
     assert get_handler_name(a) == "kullback"

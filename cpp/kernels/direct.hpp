@@ -193,6 +193,7 @@ class DirectColumns {
 
   KULLBACK_INLINE void begin(std::size_t n) {
     n_ = n;
+    // Of no rows at all, nothing is read.
     short_ = {broadcast(-Constants<float>::infinity), broadcast(0.0F)};
   }
 
