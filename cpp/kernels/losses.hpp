@@ -638,7 +638,7 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
       const auto information = times(lanes.load<Digits>(states, k), same_units ? 1 : one);
       // 0 times an infinite mass is nothing beside an infinite information only.
       constexpr double infinity = Constants<double>::infinity;
-      const auto is_nothing = (rest.hi == 0) & ((mass.hi < infinity) | (information.hi == infinity));
+      const auto is_nothing = (rest.hi == 0) & ((mass.hi < infinity) | (abs(information.hi) == infinity));
       return sum_of(information, zero_where(is_nothing, of_base));
     };
     PairOf<Digits, Lanes> y;
