@@ -110,7 +110,12 @@ struct LogNormalizer {
   template <int K, class Sum, class Known, class V>
   KULLBACK_INLINE static void add_mass(Sum& sum, const Known& known, V z) {
     const auto gap = known.template gap<typename Sum::Digits>(z, K);
-    sum.template add<K>(known.leave_out(exp_of_gap(gap, sum.one), K));
+    if constexpr (Inputs == 1) {
+      sum.template add<K>(known.leave_out(rounded_exp_of_gap(gap, sum.one), K));
+    } else {
+      // The normalizers of two rows may all but cancel.
+      sum.template add<K>(known.leave_out(exp_of_gap(gap, sum.one), K));
+    }
   }
 };
 
@@ -127,7 +132,8 @@ struct LogSumExpGradient : KnowingGradient {
 
   template <class Digits, class V>
   KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V z) {
-    return in_exponential_units(exp_of_gap(known.log_probability<Digits>(z), exponential_unit<Digits>));
+    constexpr double unit = exponential_unit<Digits>;
+    return Element<V, Nothing>{rounded_exp_of_gap(known.log_probability<Digits>(z), unit), broadcast_like<V>(1 / unit)};
   }
 };
 
@@ -187,7 +193,7 @@ struct EntropyFromLogits {
   template <class Sum, class Known, class V>
   KULLBACK_INLINE static void add(Sum& sum, const Known& known, V z) {
     const auto gap = known.template gap<typename Sum::Digits>(z);
-    const auto mass = exp_of_gap(gap, sum.one);
+    const auto mass = rounded_exp_of_gap(gap, sum.one);
     sum.template add<0>(known.leave_out(mass));
     sum.template add<1>(product(mass, zero_where(mass.hi == 0, -gap)));
   }
@@ -230,11 +236,17 @@ KULLBACK_INLINE Pair<V, Low> exponential_excess(Pair<V, Low> x) {
   }
 }
 
-/// unit (1 - exp(-gap)) of gap >= 0, given unit exp(-gap).
+/// unit (1 - exp(-gap)) of 0 <= gap < near_gap.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Low> one_less_near_exponential(Pair<V, Low> gap, double unit) {
+  return times(sum_of(gap, -exponential_excess(-gap)), unit);
+}
+
+/// The same of gap >= 0, given unit exp(-gap).
 template <class V, class Low>
 KULLBACK_INLINE Pair<V, Low> one_less_exponential(Pair<V, Low> gap, Pair<V, Low> exponential, double unit) {
   const auto far = sum_of(exactly<DigitsOf<Low>>(broadcast_like<V>(unit)), -exponential);
-  return select(gap.hi < near_gap, times(sum_of(gap, -exponential_excess(-gap)), unit), far);
+  return select(gap.hi < near_gap, one_less_near_exponential(gap, unit), far);
 }
 
 /// Two probabilities p and q, by their logits.
@@ -491,7 +503,7 @@ struct Softmax : RowMapping {
   template <class Digits, class V>
   KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {
     constexpr double unit = exponential_unit<Digits>;
-    return value(exp_of_gap(known.log_probability<Digits>(z), unit)) * (1 / unit);
+    return rounded_exp_of_gap(known.log_probability<Digits>(z), unit).hi * (1 / unit);
   }
 };
 

@@ -342,12 +342,11 @@ struct BinaryCrossEntropyFromLogits {
 /// Adds what one class, of weight w, adds to the sums.
 template <class Sum, class V, class Low>
 KULLBACK_INLINE void add_labelled(Sum& sum, V y, Pair<V, Low> information) {
-  using Digits = typename Sum::Digits;
   sum.require(y >= 0);
   // What is as likely as the likeliest class adds nothing here, even where its label is infinite.
   const V counted = zero_where(information.hi == 0, y);
   sum.template add_products<LossSum::labelled>(zero_where(y == 0, information), counted);
-  sum.template add_products<LossSum::labelled_mass>(exactly<Digits>(broadcast_like<V>(1.0)), y);
+  sum.template add<LossSum::labelled_mass>(Pair<V, Nothing>{y * sum.mass_unit, {}});
 }
 
 template <class Sum, class V, class Low>
@@ -362,7 +361,7 @@ KULLBACK_INLINE void add_weighted(Sum& sum, V w, V y, Pair<V, Low> information) 
   sum.template add<LossSum::labelled>(product(counted, zero_where(counted.hi == 0, information)));
   sum.template add<LossSum::labelled_mass>(mass);
   sum.template add_products<LossSum::spread_out>(zero_where(w == 0, information), w);
-  sum.template add_products<LossSum::spread_out_mass>(exactly<Digits>(broadcast_like<V>(1.0)), w);
+  sum.template add<LossSum::spread_out_mass>(Pair<V, Nothing>{w * sum.mass_unit, {}});
 }
 
 /// sum w (m - z), merged: what was counted from the smaller maximum is counted from the larger one.
@@ -382,7 +381,7 @@ struct LabelledLogits {
   template <class Sum, class Known, class V>
   KULLBACK_INLINE static void add(Sum& sum, const Known& known, V y, V z) {
     const auto gap = known.template gap<typename Sum::Digits>(z);
-    sum.template add<LossSum::base>(known.leave_out(exp_of_gap(gap, sum.one)));
+    sum.template add<LossSum::base>(known.leave_out(rounded_exp_of_gap(gap, sum.one)));
     add_labelled(sum, y, -gap);
   }
   KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double one) {
@@ -404,7 +403,7 @@ struct WeightedLogits : LabelledLogits {
   template <class Sum, class Known, class V>
   KULLBACK_INLINE static void add(Sum& sum, const Known& known, V w, V y, V z) {
     const auto gap = known.template gap<typename Sum::Digits>(z);
-    sum.template add<LossSum::base>(known.leave_out(exp_of_gap(gap, sum.one)));
+    sum.template add<LossSum::base>(known.leave_out(rounded_exp_of_gap(gap, sum.one)));
     add_weighted(sum, w, y, -gap);
   }
   KULLBACK_INLINE static void merge(RowStates& total, const RowStates& next, RowLanes lanes, double one) {
@@ -529,13 +528,14 @@ struct CategoricalCrossEntropy {
 };
 
 /// unit (mass p - target) of p = exp(-gap), given unit p. Where p is all but 1 and the target is the mass, what is left
-/// is 1 - p, which has its own digits.
-template <class V, class Low>
-KULLBACK_INLINE Pair<V, Low> excess_mass(Pair<V, Low> gap, Pair<V, Low> p, Pair<V, Low> rest, Pair<V, Low> mass,
-                                         Pair<V, Low> target, double unit) {
+/// is 1 - p, which has its own digits: rest() gives it, of few elements.
+template <class V, class Low, class P, class Rest>
+KULLBACK_INLINE Pair<V, Low> excess_mass(Pair<V, Low> gap, P p, Rest rest, Pair<V, Low> mass, Pair<V, Low> target,
+                                         double unit) {
   const auto far = sum_of(product(p, mass), -times(target, unit));
-  const auto near = sum_of(times(sum_of(mass, -target), unit), -product(rest, mass));
-  return select(gap.hi < near_gap, near, far);
+  const auto is_far = gap.hi >= near_gap;
+  if (all(is_far)) return far;
+  return select(is_far, far, sum_of(times(sum_of(mass, -target), unit), -product(rest(), mass)));
 }
 
 template <class V, class Low>
@@ -543,9 +543,9 @@ KULLBACK_INLINE Element<V, Low> softmax_less_labels(const Normalizers<double>& k
   using Digits = DigitsOf<Low>;
   constexpr double unit = exponential_unit<Digits>;
   const auto log_p = known.log_probability<Digits>(z);
-  const auto p = exp_of_gap(log_p, unit);
-  const auto rest = one_less_exponential(-log_p, p, unit);
-  return in_exponential_units(excess_mass(-log_p, p, rest, known.result<Digits, V>(), target, unit));
+  const auto rest = [=]() KULLBACK_INLINE_LAMBDA { return one_less_near_exponential(-log_p, unit); };
+  const auto mass = known.result<Digits, V>();
+  return in_exponential_units(excess_mass(-log_p, rounded_exp_of_gap(log_p, unit), rest, mass, target, unit));
 }
 
 struct CategoricalCrossEntropyFromLogits {
@@ -602,11 +602,12 @@ struct CategoricalCrossEntropyFromLogits {
     using Digits = DigitsOf<Low>;
     const auto base = lanes.load<Digits>(states, LossSum::base_kept);
     const auto gap = sum_of(information<Digits>(states, lanes, z), times(base, 1 / one));
-    const auto p = exp_of_gap(-gap, one);
-    auto rest = one_less_exponential(gap, p, one);
-    // A magnified sum may be too small in natural units.
-    if (one != 1) rest = select(gap.hi < 0x1p-110, base, rest);
-    return {excess_mass(gap, p, rest, mass, target, one), broadcast<double>(1 / one)};
+    const auto rest = [=]() KULLBACK_INLINE_LAMBDA {
+      const auto y = one_less_near_exponential(gap, one);
+      // A magnified sum may be too small in natural units.
+      return one == 1 ? y : select(gap.hi < 0x1p-110, base, y);
+    };
+    return {excess_mass(gap, exp_of_gap(-gap, one), rest, mass, target, one), broadcast<double>(1 / one)};
   }
 
   using Indexed = LogNormalizer<1>;

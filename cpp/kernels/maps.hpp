@@ -170,7 +170,10 @@ struct Factor {
   }
   template <class V>
   KULLBACK_INLINE V times(Element<V, Nothing> x) const {
-    return finished(x.value.hi * choose(absent, broadcast_like<V>(1.0), as_lanes<V>(hi)), x.value.hi);
+    const V one = broadcast_like<V>(1.0);
+    const V before = choose(large, x.back, one), after = choose(large, one, x.back);
+    const V high = choose(absent, one, as_lanes<V>(hi));
+    return finished(x.value.hi * (before * high) * after, x.value.hi);
   }
 
  private:

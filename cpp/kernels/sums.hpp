@@ -123,6 +123,17 @@ struct Sum<double, Width, Count> : Validity<Width> {
       lo[K] = lo[K] + (sum.lo + term.lo);
     }
   }
+  template <int K = 0, int B>
+  KULLBACK_INLINE void add(Pair<Simd<double, B>, Nothing> term) {
+    if constexpr (B > Width) {
+      add<K>(lower(term));
+      add<K>(upper(term));
+    } else {
+      const auto sum = two_sum(hi[K], term.hi);
+      hi[K] = sum.hi;
+      lo[K] = lo[K] + sum.lo;
+    }
+  }
 
   template <int K = 0, int B, class... V>
   KULLBACK_INLINE void add_products(Pair<Simd<double, B>> factor, V... weights) {

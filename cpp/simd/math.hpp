@@ -109,6 +109,10 @@ template <class A>
 KULLBACK_INLINE Nothing fma(A, Nothing, Nothing) {
   return {};
 }
+template <class B, class V>
+KULLBACK_INLINE V fma(Nothing, B, V c) {
+  return c;
+}
 template <class M>
 KULLBACK_INLINE Nothing select(M, Nothing, Nothing) {
   return {};
@@ -205,7 +209,7 @@ KULLBACK_INLINE PairOf<Digits, V> quotient(Pair<V, Low> d, Pair<V, Low> w) {
 /// a * b.
 template <class V, class LowA, class LowB>
 KULLBACK_INLINE auto product(Pair<V, LowA> a, Pair<V, LowB> b) {
-  if constexpr (same<LowA, Nothing>) {
+  if constexpr (same<LowA, Nothing> && same<LowB, Nothing>) {
     return Pair<V, Nothing>{a.hi * b.hi, {}};
   } else {
     const auto y = two_product(a.hi, b.hi);
@@ -608,24 +612,44 @@ KULLBACK_INLINE Simd<T, B> expm1(Simd<T, B> x) {
   return select(e.k == 0, select(x == 0, x, e.r + e.tail), half + half);
 }
 
-/// one * exp(x) for x <= 0, or a little above: 0 where it is far below what a sum that does not drown can notice.
-/// `one` is 1 or `magnification`.
+/// one * exp(x) = scale * exp(r) for x <= 0, or a little above; 0 where it is far below what a sum that does not drown
+/// can notice. `one` is 1 or `magnification`.
+template <class V, class Low>
+struct ReducedGap {
+  V k, scale;
+  decltype(V() < V()) vanishes;
+
+  KULLBACK_INLINE ReducedGap(Pair<V, Low> x, double one) {
+    constexpr double shift = 0x1.8p52;
+    const V shifted = fma(x.hi, Constants<double>::log2_e, broadcast_like<V>(shift));
+    const auto bits = bit_cast<Real<double>::Bits>(one);
+    k = shifted - shift;
+    scale = power_of_two(shifted, broadcast_like<decltype(to_bits(shifted))>(bits));
+    vanishes = x.hi < (one == 1 ? -700.0 : -1100.0);
+  }
+
+  KULLBACK_INLINE Pair<V, Low> rest(Pair<V, Low> x) const {
+    using C = Constants<double>;
+    if constexpr (same<Low, Nothing>) {
+      return {fma(-k, C::ln2, x.hi), {}};
+    } else {
+      return fast_two_sum(fma(-k, C::ln2_hi, x.hi), fma(k, -C::ln2_lo, x.lo));
+    }
+  }
+};
+
+/// one * exp(x), see ReducedGap, with the digits of x.
 template <class V, class Low>
 KULLBACK_INLINE Pair<V, Low> exp_of_gap(Pair<V, Low> x, double one) {
-  using C = Constants<double>;
-  constexpr double shift = 0x1.8p52;
-  const V shifted = fma(x.hi, C::log2_e, broadcast_like<V>(shift));
-  const V k = shifted - shift;
-  const auto bits = bit_cast<Real<double>::Bits>(one);
-  const V scale = power_of_two(shifted, broadcast_like<decltype(to_bits(shifted))>(bits));
-  const auto vanishes = x.hi < (one == 1 ? -700.0 : -1100.0);
+  const ReducedGap<V, Low> gap(x, one);
+  const V scale = gap.scale;
+  const auto vanishes = gap.vanishes;
+  const auto r = gap.rest(x);
   if constexpr (same<Low, Nothing>) {
-    const V r = fma(-k, C::ln2, x.hi);
-    const V rest = fma(r * r, polynomial(Polynomials<float>::exp_tail, r), r);
+    const V rest = fma(r.hi * r.hi, polynomial(Polynomials<float>::exp_tail, r.hi), r.hi);
     return {zero_where(vanishes, fma(scale, rest, scale)), {}};
   } else {
     // 1 + r + r^2 / 2 as pairs: what cancels in a divergence needs a few digits more than a float64.
-    const auto r = fast_two_sum(fma(-k, C::ln2_hi, x.hi), fma(k, -C::ln2_lo, x.lo));
     const V half = 0.5 * r.hi;
     const auto square = two_product(r.hi, half);
     const auto linear = fast_two_sum(broadcast_like<V>(1.0), r.hi);
@@ -634,5 +658,18 @@ KULLBACK_INLINE Pair<V, Low> exp_of_gap(Pair<V, Low> x, double one) {
     const V low = (linear.lo + sum.lo) + (square.lo + (fma(r.lo, r.hi, r.lo) + cubic));
     const auto y = fast_two_sum(sum.hi, low);
     return {zero_where(vanishes, y.hi * scale), zero_where(vanishes, y.lo * scale)};
+  }
+}
+
+/// The same, rounded, to within 0.8 ULP: for terms of one sign, whose sum loses no more than they do.
+template <class V, class Low>
+KULLBACK_INLINE Pair<V, Nothing> rounded_exp_of_gap(Pair<V, Low> x, double one) {
+  if constexpr (same<Low, Nothing>) {
+    return exp_of_gap(x, one);
+  } else {
+    const ReducedGap<V, Low> gap(x, one);
+    const auto r = gap.rest(x);
+    const V rest = r.hi + fma(r.hi * r.hi, polynomial(Polynomials<double>::exp_tail, r.hi), r.lo);
+    return {zero_where(gap.vanishes, fma(gap.scale, rest, gap.scale)), {}};
   }
 }
