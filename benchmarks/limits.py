@@ -124,7 +124,7 @@ WORK: dict[str, Work] = {
     "log_softmax": {"term": 1, "load": 1, "gap": 1, "add": 1, "store": 1},
     "token_logprobs": {"term": 1},
     f"{CE}.mean": {"term": 1},
-    f"{CE}.soft_mean": {"load": 2, "gap": 1, "rounded_exp": 1, "valid": 1, "select": 2, "add": 2, "sum": 2},
+    f"{CE}.soft_mean": {"load": 2, "gap": 1, "rounded_exp": 1, "valid": 1, "select": 2, "add": 3, "sum": 1},
     f"{CE}.grad": _SOFTMAX,
     f"{CE}.value_and_grad": _SOFTMAX,
     BCE: {"load": 2, "log": 1, "log1p": 1, "product": 2, "add": 2, "valid": 3, "select": 4, "store": 1},

@@ -383,6 +383,17 @@ def test_rows_of_logits(measure: str, regime: str, dtype: Float) -> None:
 
 
 @both_types
+@pytest.mark.parametrize("measure", ["logsumexp", "entropy_from_logits", *LOGIT_MAPS])
+def test_rows_of_few_logits(measure: str, dtype: Float) -> None:
+    """Rounding errors of equal exponentials add up, where those of many different ones would cancel."""
+    rng = np.random.default_rng(59)
+    for _ in range(400):
+        logits = rng.choice([0.0, rng.normal(0, 5)]) - np.array([0.0, *rng.exponential(3, 2)])
+        index = np.repeat(np.arange(3), [1, *rng.integers(1, 30, 2)])
+        assert_logits(measure, [logits.astype(dtype)], index)
+
+
+@both_types
 @pytest.mark.parametrize("measure", ["kl_divergence_from_logits", "js_divergence_from_logits"])
 def test_divergences_of_near_and_far_rows(measure: str, dtype: Float) -> None:
     """However much of larger terms cancels, 1 ULP is of the result: a way that is not good enough is not taken."""

@@ -429,6 +429,36 @@ def test_edge_of_categorical_cross_entropy(y: Any, q: Any, options: dict[str, fl
                 assert_edge(got, want, exact, where)
 
 
+# An infinite loss of one sign stays one beside an infinite label of a class that is certain.
+INFINITE_LABELS: list[tuple[tuple[float, ...], tuple[float, ...], float]] = [
+    ((INF, 1.0), (0.25, 1.0), INF),
+    ((INF, INF), (0.25, 1.0), INF),
+    ((INF, 1.0), (1.0, 0.0), INF),
+    ((INF, INF), (1.0, 4.0), -INF),
+    ((INF, 1.0), (1.0, INF), -INF),
+    ((INF, INF), (0.25, 4.0), NAN),
+    ((INF, 1.0), (1.0, 0.25), NAN),
+    ((INF, 0.0), (4.0, 0.0), -INF),
+]
+
+
+@both_types
+@pytest.mark.parametrize(("y", "q", "want"), INFINITE_LABELS)
+def test_infinite_labels_of_two_classes(y: Any, q: Any, want: float, dtype: Float) -> None:
+    labels, predictions = np.array([y], dtype), np.array([q], dtype)
+    got = kb.categorical_cross_entropy(np.repeat(labels, 20, axis=0), np.repeat(predictions, 20, axis=0))
+    assert all(same(x, want) for x in got)
+    assert same(kb.reference.categorical_cross_entropy(y, q), want)
+
+
+@both_types
+@pytest.mark.parametrize(("q", "weight", "want"), [(0.25, INF, INF), (4.0, INF, -INF), (0.25, -INF, -INF)])
+def test_infinite_weights_of_a_class(q: float, weight: float, want: float, dtype: Float) -> None:
+    predictions, weights = np.array([[q, 0.5]], dtype), np.array([weight, 1], dtype)
+    for labels in ([0], [[1.0, 0.0]]):
+        assert same(kb.categorical_cross_entropy(labels, predictions, weight=weights)[0], want)
+
+
 @both_types
 def test_losses_far_from_certain(dtype: Float) -> None:
     # Clamps and clips give 100, 16.1, 34.5 or 18.0.

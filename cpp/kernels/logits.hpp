@@ -133,7 +133,7 @@ struct LogSumExpGradient : KnowingGradient {
   template <class Digits, class V>
   KULLBACK_INLINE static auto of(const Setting&, const Normalizers<double>& known, V z) {
     constexpr double unit = exponential_unit<Digits>;
-    return Element<V, Nothing>{rounded_exp_of_gap(known.log_probability<Digits>(z), unit), broadcast_like<V>(1 / unit)};
+    return in_exponential_units<Digits>(rounded_exp_of_gap(known.log_probability<Digits>(z), unit));
   }
 };
 
@@ -294,7 +294,7 @@ struct ProbabilityDifference : KnowingGradient {
     const Couple<Digits, V> couple(known, p_logit, q_logit, exponential_unit<Digits>);
     auto difference = zero_where(couple.absent, product(couple.larger, couple.difference()));
     difference.hi = difference.hi + (known.nan_or_zero(0) + known.nan_or_zero(1));
-    return in_exponential_units(select(couple.q_larger, difference, -difference));
+    return in_exponential_units<Digits>(select(couple.q_larger, difference, -difference));
   }
 };
 
@@ -334,7 +334,7 @@ struct KlDivergenceFromLogitsGradient : KnowingGradient {
     if (known.results[0].hi == infinity) {
       const auto excluded = known.gap<Digits>(q_logit, 1).hi == -infinity;
       const V limit = select(excluded, broadcast_like<V>(infinity), -infinity);
-      return in_exponential_units(exactly<Digits>(zero_where(log_p.hi == -infinity, limit)));
+      return in_exponential_units<Digits>(exactly<Digits>(zero_where(log_p.hi == -infinity, limit)));
     }
     const auto log_ratio = MeanLogRatio::log_ratio<Digits>(known, p_logit, q_logit);
     return weighted_deviation(log_p, sum_of(log_ratio, -known.result<Digits, V>()));

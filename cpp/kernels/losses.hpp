@@ -528,7 +528,7 @@ struct CategoricalCrossEntropy {
 };
 
 /// unit (mass p - target) of p = exp(-gap), given unit p. Where p is all but 1 and the target is the mass, what is left
-/// is 1 - p, which has its own digits: rest() gives it, of few elements.
+/// is 1 - p, which has its own digits: rest() gives it, called only where a lane is near 1.
 template <class V, class Low, class P, class Rest>
 KULLBACK_INLINE Pair<V, Low> excess_mass(Pair<V, Low> gap, P p, Rest rest, Pair<V, Low> mass, Pair<V, Low> target,
                                          double unit) {
@@ -545,7 +545,7 @@ KULLBACK_INLINE Element<V, Low> softmax_less_labels(const Normalizers<double>& k
   const auto log_p = known.log_probability<Digits>(z);
   const auto rest = [=]() KULLBACK_INLINE_LAMBDA { return one_less_near_exponential(-log_p, unit); };
   const auto mass = known.result<Digits, V>();
-  return in_exponential_units(excess_mass(-log_p, rounded_exp_of_gap(log_p, unit), rest, mass, target, unit));
+  return in_exponential_units<Digits>(excess_mass(-log_p, rounded_exp_of_gap(log_p, unit), rest, mass, target, unit));
 }
 
 struct CategoricalCrossEntropyFromLogits {
@@ -588,7 +588,7 @@ struct CategoricalCrossEntropyFromLogits {
       const auto log_p = known.log_probability<Digits>(z);
       const auto p = exp_of_gap(log_p, unit);
       const auto rest = one_less_exponential(-log_p, p, unit);
-      return in_exponential_units(product(p, times(rest, 1 / unit)));
+      return in_exponential_units<Digits>(product(p, times(rest, 1 / unit)));
     }
   };
 
@@ -631,23 +631,26 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
   using Lanes = Pack<double>;
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
     const auto rest = lanes.load<Digits>(states, LossSum::base);
+    // 0 times an infinite mass is nothing beside an infinite information only.
+    const auto with_base = [&](auto information, auto mass, auto of_base) KULLBACK_INLINE_LAMBDA {
+      constexpr double infinity = Constants<double>::infinity;
+      const auto is_nothing = (rest.hi == 0) & ((mass.hi < infinity) | (abs(information.hi) == infinity));
+      return sum_of(information, zero_where(is_nothing, of_base));
+    };
     const auto total = [&](int k) KULLBACK_INLINE_LAMBDA {
       // Of equal units the product would have one too many.
       const double root = same_units ? root_of(one) : 1;
       const auto mass = lanes.load<Digits>(states, k + 1);
       const auto of_base = product(times(mass, 1 / root), times(rest, 1 / root));
       const auto information = times(lanes.load<Digits>(states, k), same_units ? 1 : one);
-      // 0 times an infinite mass is nothing beside an infinite information only.
-      constexpr double infinity = Constants<double>::infinity;
-      const auto is_nothing = (rest.hi == 0) & ((mass.hi < infinity) | (abs(information.hi) == infinity));
-      return sum_of(information, zero_where(is_nothing, of_base));
+      return with_base(information, mass, of_base);
     };
     PairOf<Digits, Lanes> y;
     if (terms.at_label != nullptr) {
       const auto weight = terms.label_weight == nullptr ? broadcast<double>(1.0) : lanes.load(terms.label_weight);
       const auto mass = exactly<Digits>(same_units ? weight : weight * unit);
       const auto information = times(Op::template information<Digits>(states, lanes, lanes.load(terms.at_label)), one);
-      y = sum_of(product(zero_where(weight == 0, information), mass), product(rest, mass));
+      y = with_base(product(zero_where(weight == 0, information), mass), mass, product(rest, mass));
     } else {
       y = total(LossSum::labelled);
     }

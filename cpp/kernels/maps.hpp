@@ -121,9 +121,9 @@ template <class V, class Low>
 KULLBACK_INLINE Element<V, Low> in_natural_units(Pair<V, Low> y) {
   return {y, broadcast_like<V>(1.0)};
 }
-template <class V, class Low>
+template <class Digits, class V, class Low>
 KULLBACK_INLINE Element<V, Low> in_exponential_units(Pair<V, Low> y) {
-  return {y, broadcast_like<V>(1 / exponential_unit<DigitsOf<Low>>)};
+  return {y, broadcast_like<V>(1 / exponential_unit<Digits>)};
 }
 
 /// a where the condition holds, b elsewhere: of all lanes or of each. (Of `condition ? a : b` GCC chooses an address,
@@ -168,6 +168,7 @@ struct Factor {
     const auto y = product(x.value, Pair<V>{before * high, before * as_lanes<V>(lo)});
     return finished(select(y.hi - y.hi == 0, y.hi + y.lo, y.hi) * after, x.value.hi);
   }
+  /// The product with what has no low part to begin with, which leaves out the factor's: at most an ULP more.
   template <class V>
   KULLBACK_INLINE V times(Element<V, Nothing> x) const {
     const V one = broadcast_like<V>(1.0);
@@ -190,10 +191,11 @@ struct Factor {
 template <class Op, class T>
 constexpr bool has_direct_map = !same<typename Op::Direct, Nothing> && same<T, float>;
 
-/// Larger groups are worth their room for what most calls ask for.
+/// Larger groups are a tenth faster, and worth their room for softmax, its logarithm and what is a multiple of it. Of
+/// float32 few of their rows come here.
 template <class Op, class T>
 constexpr int result_group_bytes =
-    same<typename Op::Direct, Nothing> || same<T, float> ? small_group_bytes : Group<double>::bytes;
+    has_direct_map<Op, float> && same<T, double> ? Group<double>::bytes : small_group_bytes;
 
 /// Maps a row, given what is known of it. A gradient is multiplied by the row's factor.
 template <class Op, class T>

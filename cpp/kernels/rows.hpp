@@ -6,7 +6,8 @@
 ///
 /// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a result is rounded
 /// once, when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
-/// float64 products and sums carry their rounding errors along (TwoProduct, TwoSum), so a result is rounded once, too.
+/// float64 products and sums carry their rounding errors along (TwoProduct, TwoSum), so a result is rounded once, too;
+/// but exponentials whose sum cannot cancel are rounded before they are added.
 ///
 /// An operation on rows is a struct with
 ///
@@ -230,8 +231,8 @@ struct KnownOfRow<Op, Reads::normalizers> {
 
 // Rows --------------------------------------------------------------------------------------------------------------
 
-/// The least that is worked on together: larger groups of rows of results would be a tenth faster, and a third of the
-/// extension.
+/// The least that is worked on together: larger groups of all rows of results would be a tenth faster, and a third of
+/// the extension.
 constexpr int small_group_bytes = 2 * register_bytes > pack_bytes ? 2 * register_bytes : pack_bytes;
 
 /// Bytes of lanes that are worked on together.

@@ -1,7 +1,7 @@
 /// Sums of a block's terms, in float64 lanes.
 ///
-/// Terms of float32 data have digits to spare. Those of float64 data come as pairs, and their sums carry the rounding
-/// errors along (TwoSum).
+/// Terms of float32 data have digits to spare. Those of float64 data come as pairs, or rounded where all have one sign;
+/// their sums carry the rounding errors along (TwoSum).
 
 /// The sum of all lanes: halves are added until one lane is left.
 template <int B>

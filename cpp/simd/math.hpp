@@ -612,39 +612,36 @@ KULLBACK_INLINE Simd<T, B> expm1(Simd<T, B> x) {
   return select(e.k == 0, select(x == 0, x, e.r + e.tail), half + half);
 }
 
-/// one * exp(x) = scale * exp(r) for x <= 0, or a little above; 0 where it is far below what a sum that does not drown
-/// can notice. `one` is 1 or `magnification`.
+/// one * exp(x) = scale * exp(r).
 template <class V, class Low>
 struct ReducedGap {
-  V k, scale;
+  Pair<V, Low> r;
+  V scale;
   decltype(V() < V()) vanishes;
-
-  KULLBACK_INLINE ReducedGap(Pair<V, Low> x, double one) {
-    constexpr double shift = 0x1.8p52;
-    const V shifted = fma(x.hi, Constants<double>::log2_e, broadcast_like<V>(shift));
-    const auto bits = bit_cast<Real<double>::Bits>(one);
-    k = shifted - shift;
-    scale = power_of_two(shifted, broadcast_like<decltype(to_bits(shifted))>(bits));
-    vanishes = x.hi < (one == 1 ? -700.0 : -1100.0);
-  }
-
-  KULLBACK_INLINE Pair<V, Low> rest(Pair<V, Low> x) const {
-    using C = Constants<double>;
-    if constexpr (same<Low, Nothing>) {
-      return {fma(-k, C::ln2, x.hi), {}};
-    } else {
-      return fast_two_sum(fma(-k, C::ln2_hi, x.hi), fma(k, -C::ln2_lo, x.lo));
-    }
-  }
 };
 
-/// one * exp(x), see ReducedGap, with the digits of x.
+/// Of x <= 0, or a little above, that vanishes where exp(x) is far below what a sum that does not drown can notice.
+/// `one` is 1 or `magnification`.
+template <class V, class Low>
+KULLBACK_INLINE ReducedGap<V, Low> reduce_gap(Pair<V, Low> x, double one) {
+  using C = Constants<double>;
+  constexpr double shift = 0x1.8p52;
+  const V shifted = fma(x.hi, C::log2_e, broadcast_like<V>(shift));
+  const V k = shifted - shift;
+  const auto bits = bit_cast<Real<double>::Bits>(one);
+  const V scale = power_of_two(shifted, broadcast_like<decltype(to_bits(shifted))>(bits));
+  const auto vanishes = x.hi < (one == 1 ? -700.0 : -1100.0);
+  if constexpr (same<Low, Nothing>) {
+    return {{fma(-k, C::ln2, x.hi), {}}, scale, vanishes};
+  } else {
+    return {fast_two_sum(fma(-k, C::ln2_hi, x.hi), fma(k, -C::ln2_lo, x.lo)), scale, vanishes};
+  }
+}
+
+/// one * exp(x), see reduce_gap, with the digits of x.
 template <class V, class Low>
 KULLBACK_INLINE Pair<V, Low> exp_of_gap(Pair<V, Low> x, double one) {
-  const ReducedGap<V, Low> gap(x, one);
-  const V scale = gap.scale;
-  const auto vanishes = gap.vanishes;
-  const auto r = gap.rest(x);
+  const auto [r, scale, vanishes] = reduce_gap(x, one);
   if constexpr (same<Low, Nothing>) {
     const V rest = fma(r.hi * r.hi, polynomial(Polynomials<float>::exp_tail, r.hi), r.hi);
     return {zero_where(vanishes, fma(scale, rest, scale)), {}};
@@ -661,15 +658,14 @@ KULLBACK_INLINE Pair<V, Low> exp_of_gap(Pair<V, Low> x, double one) {
   }
 }
 
-/// The same, rounded, to within 0.8 ULP: for terms of one sign, whose sum loses no more than they do.
+/// The same, rounded, to within 0.9 ULP: for terms of one sign, whose sum loses no more than they do.
 template <class V, class Low>
 KULLBACK_INLINE Pair<V, Nothing> rounded_exp_of_gap(Pair<V, Low> x, double one) {
   if constexpr (same<Low, Nothing>) {
     return exp_of_gap(x, one);
   } else {
-    const ReducedGap<V, Low> gap(x, one);
-    const auto r = gap.rest(x);
+    const auto [r, scale, vanishes] = reduce_gap(x, one);
     const V rest = r.hi + fma(r.hi * r.hi, polynomial(Polynomials<double>::exp_tail, r.hi), r.lo);
-    return {zero_where(gap.vanishes, fma(gap.scale, rest, gap.scale)), {}};
+    return {zero_where(vanishes, fma(scale, rest, scale)), {}};
   }
 }

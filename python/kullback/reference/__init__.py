@@ -880,10 +880,12 @@ def _categorical_terms(losses: Callable[..., list[Number]], *arguments: Any) -> 
 def _terms_of_row(row: _Row, losses: list[Number]) -> list[Number]:
     columns = list(zip(losses, row.weights, row.smoothed, strict=True))
     terms = [_product(loss, row.sample_weight, *factors) for loss, *factors in columns]
-    # An infinite loss stays one beside an infinite label of a class that is certain, whose loss of 0 makes it NaN.
+    # An infinite loss of either sign stays one beside an infinite label of a class that is certain, whose loss of 0 makes
+    # it NaN.
     numbers = [row.sample_weight, *(x for column in columns for x in column)]
-    if math.inf in terms and -math.inf not in terms and all(x == x for x in numbers):
-        return [math.inf]
+    infinite = {x for x in terms if abs(x) == math.inf}
+    if len(infinite) == 1 and all(x == x for x in numbers):
+        return [*infinite]
     return terms
 
 
