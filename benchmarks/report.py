@@ -9,7 +9,7 @@ from typing import Any
 from bars import GEOMETRIC_MEAN, Bar
 from results import Comparison, Results, Row, format_measured, is_main
 
-NOTES = Path(__file__).with_name("notes.md")
+HERE = Path(__file__).parent
 UNITS = ((1e-6, 1e-9, "ns"), (1e-3, 1e-6, "µs"), (1, 1e-3, "ms"), (float("inf"), 1, "s"))
 
 
@@ -149,6 +149,8 @@ def machine_text(results: Results) -> str:
         f"kullback {m['kullback']}. {versions}. {m['date']}; load average before the run {m['load']:.1f}; it took "
         f"{results.seconds / 60:.0f} minutes.\n"
     )
+    if not results.has_v4:
+        text += f"\nThis CPU has no x86-64-v4: cells of v4 ran on {results.target}. The bars are those of v4.\n"
     for peer, why in results.missing.items():
         text += f"\nMissing: {peer} ({why}).\n"
     for cell, why in results.failed.items():
@@ -172,7 +174,7 @@ def markdown(results: Results, picture: str | None) -> str:
     main = [row for row in results.rows if is_main(row.cell)]
     itself = [row for row in results.rows if row.cell.against]
     others = [row for row in results.rows if not row.cell.against and not is_main(row.cell)]
-    text = "# Performance\n\nWritten by `python benchmarks/run.py`; notes at the end by hand.\n\n"
+    text = "# Performance\n\nWritten by `python benchmarks/run.py`; notes at the end, if any, by hand.\n\n"
     text += f"{headline(results)}\n{machine_text(results)}\n{METHOD}\n"
     if picture:
         text += f"![Ratios, roofline, time by size]({picture})\n\n"
@@ -188,6 +190,7 @@ def markdown(results: Results, picture: str | None) -> str:
             text += f"## {title}\n\n{make(rows)}\n"
     if results.ceilings:
         text += f"## Ceilings\n\n{ceilings_table(results.ceilings)}\n"
-    if NOTES.exists():
-        text += NOTES.read_text()
+    notes = HERE / ("notes.md" if results.has_v4 else f"notes-{results.target}.md")
+    if notes.exists():
+        text += notes.read_text()
     return text

@@ -107,6 +107,15 @@ class Results:
     whole: bool = False  # whether all cells were asked for: the bar of the mean holds for them together
     seconds: float = 0.0
 
+    @property
+    def target(self) -> str:
+        """The best one of the CPU: what stands for v4 where there is none."""
+        return str(self.machine["targets"][0])
+
+    @property
+    def has_v4(self) -> bool:
+        return self.target == "x86-64-v4"
+
     def geometric_mean(self) -> float | None:
         """Of the ratios to the best exact peers: float32, two threads, v4."""
         main = [row for row in self.rows if is_main(row.cell) and row.best]

@@ -1,6 +1,7 @@
 """kullback against every other library for the CPU, and against what the machine can do.
 
-    python benchmarks/run.py                            every cell; writes docs/performance.md and its picture
+    python benchmarks/run.py                            every cell; writes docs/performance.md and its picture, on a
+                                                        CPU without AVX-512 docs/performance-x86-64-v3.md or the like
     python benchmarks/run.py softmax 64x128256,1x1000   cells that every word fits (commas: or, * as in file names),
                                                         of task, shape, dtype, threads (2t), target, output; printed
     python benchmarks/run.py --check                    exits with status 1 where a cell is below its bar
@@ -35,7 +36,7 @@ from worker import environment
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-DEFAULTS = {"json": HERE / "results.json", "markdown": DOCS / "performance.md", "png": DOCS / "performance.png"}
+OUTPUTS = ("json", "markdown", "png")
 
 
 def arguments() -> argparse.Namespace:
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="exit with status 1 where a bar is missed")
     parser.add_argument("--quick", action="store_true", help="a smoke run in less than a minute")
     parser.add_argument("--list", action="store_true", help="name the cells, measure nothing")
-    for kind in DEFAULTS:
+    for kind in OUTPUTS:
         parser.add_argument(f"--{kind}", type=Path, metavar="PATH", help="default of a whole run: beside the others")
     return parser.parse_args()
 
@@ -75,7 +76,7 @@ class Run:
         return self.results
 
     def _measure_ceilings(self) -> None:
-        if ceilings.X86 and "x86-64-v4" not in self.results.machine["targets"]:
+        if ceilings.X86 and not self.results.has_v4:
             return
         for threads in sorted({cell.threads for cell in self.cells}):
             try:
@@ -179,6 +180,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def default_paths(results: Results) -> dict[str, Path]:
+    """Where a whole run goes: CPUs without the target that the bars are for have pages of their own."""
+    stem = "performance" if results.has_v4 else f"performance-{results.target}"
+    return {"json": HERE / "results.json", "markdown": DOCS / f"{stem}.md", "png": DOCS / f"{stem}.png"}
+
+
 def write(results: Results, paths: dict[str, Path]) -> None:
     """The files that were asked for; a relative link leads from the text to the picture."""
     if "json" in paths:
@@ -208,8 +215,9 @@ def main() -> int:
     run = Run(cells, options.peers.split(","), QUICK if options.quick else Settings())
     run.results.whole = whole
     results = run.measure()
-    paths = {kind: getattr(options, kind) or (DEFAULTS[kind] if whole else None) for kind in DEFAULTS}
-    write(results, {kind: path for kind, path in paths.items() if path})
+    paths = default_paths(results) if whole else {}
+    paths.update({kind: path for kind in OUTPUTS if (path := getattr(options, kind))})
+    write(results, paths)
     missed = results.missed()
     say("\n".join(["", f"{len(missed)} bars missed", *missed]))
     incomplete = bool(missed or results.missing or results.failed)
