@@ -127,7 +127,7 @@ KULLBACK_INLINE Element<V, Low> in_exponential_units(Pair<V, Low> y) {
 }
 
 /// a where the condition holds, b elsewhere: of all lanes or of each. (Of `condition ? a : b` GCC chooses an address,
-/// and both go to memory first: gradients took 1.3 to 4 times as long.)
+/// and both go to memory first: gradients took up to three times as long.)
 template <class V>
 KULLBACK_INLINE V choose(bool condition, V a, V b) {
   if (condition) b = a;
