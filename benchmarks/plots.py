@@ -49,7 +49,7 @@ def draw_ratios(axes: Any, rows: list[Row]) -> None:
     axes.legend(fontsize=7)
 
 
-def draw_roofline(axes: Any, rows: list[Row], measured: dict[str, Any] | None) -> None:
+def draw_roofline(axes: Any, rows: list[Row], measured: dict[str, Any]) -> None:
     """Operations per second by operations per byte, below what the machine can do."""
     axes.set_title("Roofline, float32, two threads")
     axes.set_xlabel("operations per byte that has to move")
@@ -57,8 +57,6 @@ def draw_roofline(axes: Any, rows: list[Row], measured: dict[str, Any] | None) -
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.grid(which="both", alpha=0.2)
-    if measured is None:
-        return
     for in_cache, color in ((True, "tab:orange"), (False, "tab:blue")):
         own = [row for row in rows if row.limit and row.limit.in_cache == in_cache and row.cell.elements >= 10_000]
         x = [row.limit.operations / row.limit.bytes for row in own if row.limit]
@@ -100,8 +98,10 @@ def draw(results: Results, path: Path) -> None:
     figure = plt.figure(figsize=(15, 9), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     draw_ratios(figure.add_subplot(grid[:, 0]), main)
-    draw_roofline(figure.add_subplot(grid[0, 1]), main, results.ceilings.get("2"))
-    draw_sizes(figure.add_subplot(grid[1, 1]), sizes)
+    measured = results.ceilings.get("2")
+    if measured is not None:
+        draw_roofline(figure.add_subplot(grid[0, 1]), main, measured)
+    draw_sizes(figure.add_subplot(grid[1 if measured else slice(None), 1]), sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
