@@ -192,33 +192,31 @@ KULLBACK_INLINE Simd<T, B> partial_load(const T* from, std::size_t count, T fill
 /// Stores the first count lanes. 0 <= count < size.
 template <class T, int B>
 KULLBACK_INLINE void partial_store(T* to, std::size_t count, Simd<T, B> a) {
-  if constexpr (!Simd<T, B>::leaf) {
+  // Down to single lanes: AMD's cores take three times as long for AVX2's masked store.
+  if constexpr (B > sizeof(T)) {
     constexpr std::size_t half = Simd<T, B>::size / 2;
+    auto rest = lower(a);
     if (count >= half) {
-      store(to, a.lower);
-      partial_store(to + half, count - half, a.upper);
-    } else {
-      partial_store(to, count, a.lower);
+      store(to, rest);
+      to += half;
+      count -= half;
+      rest = upper(a);
     }
-  } else {
-#if KULLBACK_AVX512
-    const unsigned lanes = (1U << count) - 1;
-    if constexpr (sizeof(T) == 4) {
-      _mm512_mask_storeu_ps(to, static_cast<__mmask16>(lanes), a.v);
-    } else {
-      _mm512_mask_storeu_pd(to, static_cast<__mmask8>(lanes), a.v);
-    }
-#elif KULLBACK_AVX2
-    if constexpr (sizeof(T) == 4) {
-      _mm256_maskstore_ps(to, first_lanes<T>(count), a.v);
-    } else {
-      _mm256_maskstore_pd(to, first_lanes<T>(count), a.v);
-    }
-#else
-    for (std::size_t i = 0; i < count; ++i) to[i] = a.v[i];
-#endif
+    partial_store(to, count, rest);
   }
 }
+
+#if KULLBACK_AVX512
+template <class T>
+KULLBACK_INLINE void partial_store(T* to, std::size_t count, Simd<T, 64> a) {
+  const unsigned lanes = (1U << count) - 1;
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>(lanes), a.v);
+  } else {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(lanes), a.v);
+  }
+}
+#endif
 
 // Lane by lane ------------------------------------------------------------------------------------------------------
 
