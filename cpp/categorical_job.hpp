@@ -126,7 +126,8 @@ class CategoricalJob {
         weight_(call.weight == nullptr ? *call.predictions : *call.weight, dtype),
         sample_weight_(call.sample_weight == nullptr ? *call.predictions : *call.sample_weight, dtype),
         inner_(inner),
-        out_(out) {}
+        out_(out),
+        stream_(kernels, kernel.gradient.indexed_terms, true) {}
 
   /// Asks for a gradient.
   void add(const GradientPlan& plan) {
@@ -141,12 +142,14 @@ class CategoricalJob {
   void prepare() {
     job_.prepare(kernel_.columns == nullptr || makes_gradients());
     for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
+    if (keeps_exponentials()) stream_.prepare(job_);
     if (takes_ones_) ones_.assign(std::min(job_.length(), block_size), T{1});
   }
 
   void run() {
     if (call_.reduction == Reduction::none || !call_.value) {
-      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, 0, nullptr); });
+      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, 0, nullptr); },
+                         [&](int thread) { stream_.finish(thread); });
       return;
     }
     accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { work_on(tile, first, &sum); });
@@ -218,6 +221,7 @@ class CategoricalJob {
         job_.for_tiles(first, last, thread, [&](const Tile& tile) { f(tile, tile.first - first, sum); });
         sums_[s] = sum.fold();
       }
+      stream_.finish(thread);
     });
   }
 
@@ -308,12 +312,17 @@ class CategoricalJob {
     }
   }
 
-  /// Where the exponentials of a tile are kept for its gradient, if that is made of nothing else.
+  /// Whether the gradient is made of nothing but exponentials.
+  bool keeps_exponentials() const {
+    return gradients_.size() == 1 && &kernel_ == &all_.indexed && all_.gradient.indexed_columns != nullptr &&
+           gradients_[0].plan.derivative == Derivative::of_predictions;
+  }
+
+  /// Where those of a tile are kept.
   Kept<T> keep(const Tile& tile) const {
-    if (gradients_.size() != 1 || &kernel_ != &all_.indexed || all_.gradient.indexed_columns == nullptr) return {};
-    const Gradient& gradient = gradients_[0];
-    if (gradient.plan.derivative != Derivative::of_predictions) return {};
-    return job_.keep(kernel_, tile, gradient.output.place(tile), true);
+    if (!keeps_exponentials()) return {};
+    const Place<T> place = gradients_[0].output.place(tile);
+    return stream_.keep(job_, tile, place, job_.keep(kernel_, tile, place, true));
   }
 
   /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing
@@ -457,8 +466,8 @@ class CategoricalJob {
     }
     if (kept) {
       const auto& kernels = all_.gradient;
-      map_tile(job_, gradients_[0].output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
-               setting, kept);
+      map_tile(job_, gradients_[0].output, stream_, kernels.indexed, kernels.indexed_columns, tile, known.states,
+               &by_mass, setting, kept);
     } else {
       job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
         for (const Gradient& gradient : gradients_) {
@@ -467,7 +476,20 @@ class CategoricalJob {
       });
     }
     if (call_.labels == nullptr) return;
-    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
+    const std::uint64_t later = kept.delayed == nullptr ? 0 : delay_labels(found, known, *kept.delayed);
+    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known, later);
+  }
+
+  /// Leaves what put_labels does to those who write delayed rows; tells which.
+  static std::uint64_t delay_labels(const TileLabels& found, const TileKnowledge& known, DelayedRows<T>& rows) {
+    rows.which &= ~found.ignored;
+    const std::uint64_t later = rows.which & found.in_range;
+    for (std::size_t r = 0; r < tile_rows; ++r) {
+      if ((later >> r & 1) == 0) continue;
+      rows.label[r] = static_cast<std::size_t>(found.label[r]);
+      rows.at_label[r] = static_cast<T>(known.at_label[r]);
+    }
+    return later;
   }
 
   void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -509,8 +531,10 @@ class CategoricalJob {
   }
 
   /// What differs from the gradients of other classes, and the gradients of ignored rows.
-  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge& known) {
+  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge& known,
+                  std::uint64_t skip) {
     for (std::size_t r = 0; r < tile.rows; ++r) {
+      if ((skip >> r & 1) != 0) continue;
       char* const row = gradient.output.row(tile, r);
       const auto put = [&](std::int64_t j, T y) { std::memcpy(row + j * gradient.plan.class_stride, &y, sizeof(T)); };
       if ((found.ignored >> r & 1) != 0) {
@@ -537,6 +561,7 @@ class CategoricalJob {
   const Dims& inner_;
   char* out_;
   std::vector<Gradient> gradients_;
+  ResultStream<T> stream_;
   bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};

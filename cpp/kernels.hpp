@@ -55,6 +55,27 @@ struct RowStates {
   RowStates() {}  // NOLINT(modernize-use-equals-default): stays uninitialised; clearing would cost a small call dearly
 };
 
+/// Rows of results that are written past the caches while the next rows are read, a line after each line of these: a
+/// core that only wrote would wait for the memory, and what goes through a cache is read before it is written.
+template <class T>
+struct DelayedRows {
+  const T* from;  ///< exponentials or logits
+  std::ptrdiff_t from_stride;
+  T* out;
+  std::ptrdiff_t out_stride;
+  std::uint64_t which = 0;         ///< one bit per row that is still to be written
+  T hi[tile_rows], lo[tile_rows];  ///< see RowTerms
+  std::size_t label[tile_rows];    ///< the element of each row that is `at_label` instead, if there is one
+  T at_label[tile_rows];
+  /// A line of results whose rest is to come: elements [line_begin, line_end), of which the last one goes before `end`.
+  static constexpr std::size_t line_length = 64 / sizeof(T);
+  alignas(64) T line[2 * line_length];
+  std::size_t line_begin = 0, line_end = 0;
+  T* end = nullptr;
+
+  DelayedRows() {}  // NOLINT(modernize-use-equals-default): as in RowStates
+};
+
 /// Neighbouring rows, each contiguous and at most one block long. Strides count elements.
 template <class T>
 struct RowBatch {
@@ -66,6 +87,10 @@ struct RowBatch {
   /// Where a kernel that takes exponentials of what it reads, and `keeps_exponentials`, leaves them; or null.
   T* exponentials = nullptr;
   std::ptrdiff_t exponentials_stride = 0;
+  /// What a kernel that `keeps_exponentials` writes besides; or null. The rows' elements are those from there on. Where
+  /// it takes exponentials, those of the row are replaced by the new ones.
+  DelayedRows<T>* delayed = nullptr;
+  std::size_t delayed_from = 0;
 
   RowBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates, for arrays as far as there are inputs
 };
@@ -126,10 +151,16 @@ using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* fa
                                     std::size_t n, const T* in, std::ptrdiff_t in_step, T* out,
                                     std::ptrdiff_t out_step);
 
+/// The two numbers that make results of the exponentials or logits of some rows. One bit per row tells for which rows
+/// they do.
+template <class T>
+using RowTerms = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t rows, T* hi, T* lo);
+
 template <class T>
 struct RowMapKernel {
   RowMap<T> rows;
   ColumnMap<T> columns;  ///< or null
+  RowTerms<T> terms;     ///< or null, where there is no way past the caches or no such terms
   bool of_exponentials;  ///< whether it takes those that the normalizer kept, or logits
   const RowKernel<T>* normalizer;
 };
@@ -208,6 +239,7 @@ struct CategoricalGradient {
   bool of_states;
   RowMap<T> indexed;  ///< of predictions; without the class
   ColumnMap<T> indexed_columns;
+  RowTerms<T> indexed_terms;
   RowMap<T> labelled;   ///< of labels, predictions
   RowMap<T> weighted;   ///< of weight, labels, predictions
   RowMap<T> of_labels;  ///< with respect to labels, of weight, predictions
@@ -252,6 +284,9 @@ struct Kernels {
   void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
   /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
   void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);
+  /// Writes delayed rows of n elements, made of exponentials or of logits. Whoever delays rows has to call it in the
+  /// end.
+  void (*write_delayed)(DelayedRows<T>& rows, std::size_t n, bool of_exponentials);
 };
 
 /// Everything that one compilation of target.cpp exports.

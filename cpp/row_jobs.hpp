@@ -31,6 +31,9 @@ struct Tile {
   }
 };
 
+/// One bit for each of that many rows of a tile.
+constexpr std::uint64_t first_bits(std::size_t rows) { return ~std::uint64_t{0} >> (tile_rows - rows); }
+
 /// Takes log sum exp(z - max z) again, magnified, of rows where it is too small for a sum in natural units.
 /// `evaluate_again(row, setting, states)` makes the finished states of one row.
 template <class T, class Evaluate>
@@ -82,14 +85,15 @@ struct Place {
 };
 
 /// What the results of a tile are made of, besides the states of its rows: exponentials, kept in rows where the results
-/// will be or as columns in the thread's buffer, or columns of logits.
+/// will be or as columns or rows in a buffer of the thread's, or columns of logits.
 template <class T>
 struct Kept {
   Place<T> results;
-  T* exponentials = nullptr;   ///< columns
-  const T* columns = nullptr;  ///< what is mapped, if columns are
-  std::ptrdiff_t step = 0;     ///< from one element of a column to the next
-  T* mapped = nullptr;         ///< columns that are to be turned into rows
+  T* exponentials = nullptr;          ///< columns
+  const T* columns = nullptr;         ///< what is mapped, if columns are
+  std::ptrdiff_t step = 0;            ///< from one element of a column to the next
+  T* mapped = nullptr;                ///< columns that are to be turned into rows
+  DelayedRows<T>* delayed = nullptr;  ///< of the thread; those beside which a row is read are written then
 
   explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
@@ -114,7 +118,14 @@ class RowJob {
   std::size_t elements() const { return n_ * rows_; }
   std::size_t rows() const { return rows_; }
   std::size_t length() const { return n_; }
+  std::size_t most_rows() const { return most_rows_; }
   int threads() const { return threads_; }
+
+  /// Whether every row is read by itself, by one thread, where it is.
+  bool reads_in_place() const { return inputs_.all_direct() && !share_rows_ && !transposes_; }
+  /// Where the rows of a tile are then.
+  const T* row(const Tile& tile) const { return inputs_.element(0, tile.at[0]); }
+  std::ptrdiff_t row_stride(const Tile& tile) const { return inputs_.row_stride(0, tile.step[0], to_row_); }
 
   /// To be called before anything else. `fetches`: whether rows will be gathered even where they lie side by side, for
   /// for_blocks or for a kernel that does not read columns.
@@ -164,7 +175,7 @@ class RowJob {
       return {results, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
-    const T* const logits = inputs_.element(0, tile.at[0]);
+    const T* const logits = row(tile);
     if (results.rows == logits || results.columns == logits) return {};
     if (inputs_.all_direct() && results.rows != nullptr && of_exponentials) return {results};
     if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) {
@@ -202,9 +213,17 @@ class RowJob {
     });
   }
 
+  /// Calls f(tile) for all tiles and, after the last of each thread's, finish(thread).
+  template <class F, class Finish>
+  void for_all_tiles(F&& f, Finish&& finish) {
+    share(rows_, [&](std::size_t begin, std::size_t end, int thread) {
+      for_tiles(begin, end, thread, f);
+      finish(thread);
+    });
+  }
   template <class F>
   void for_all_tiles(F&& f) {
-    share(rows_, [&](std::size_t begin, std::size_t end, int thread) { for_tiles(begin, end, thread, f); });
+    for_all_tiles(f, [](int) {});
   }
 
   /// The finished states of a tile's rows, with what their normalizer knows.
@@ -308,6 +327,7 @@ class RowJob {
       if (begin != 0) kernel.merge(states, next, tile.rows, setting);
       begin = end;
     } while (begin < n_);
+    if (kept.delayed != nullptr) kept.delayed->which &= ~first_bits(tile.rows);
   }
 
   /// Short rows, as columns.
@@ -378,6 +398,8 @@ class RowJob {
     const bool in_rows = kept.columns == nullptr && kept.results.rows != nullptr;
     batch.exponentials = in_rows ? kept.results.rows + begin : nullptr;
     batch.exponentials_stride = kept.results.stride;
+    batch.delayed = kept.delayed;
+    batch.delayed_from = begin;
     return batch;
   }
 

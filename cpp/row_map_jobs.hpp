@@ -72,7 +72,7 @@ class RowOutput {
   /// Maps a tile as columns; tells which rows are done.
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
                               const RowFactors* factors, const Kept<T>& kept) const {
-    const std::uint64_t every = ~std::uint64_t{0} >> (64 - tile.rows);
+    const std::uint64_t every = first_bits(tile.rows);
     if (kept.results.rows == nullptr) {
       return every &
              map(known, factors, tile.rows, n, kept.columns, kept.step, kept.results.columns, kept.results.stride);
@@ -98,6 +98,80 @@ class RowOutput {
   std::unique_ptr<T[]> results_;
 };
 
+/// Large results of float32, which go past the caches. Each thread writes those of one tile while it reads the next.
+template <class T>
+class ResultStream {
+ public:
+  ResultStream(const Kernels<T>& kernels, RowTerms<T> terms, bool of_exponentials)
+      : write_delayed_(kernels.write_delayed), terms_(terms), of_exponentials_(of_exponentials) {}
+
+  /// To be called for a prepared job.
+  void prepare(const RowJob<T>& job) {
+    // What is smaller may still be in a cache when it is wanted next. Of a shorter row its ends, which are parts of
+    // lines, take longer than the others gain; a longer one would not be kept in a cache.
+    constexpr std::size_t large = std::size_t{16} << 20, shortest = 512, longest = std::size_t{1} << 18;
+    const std::size_t n = job.length();
+    if (terms_ == nullptr || job.elements() < large / sizeof(T) || n < shortest || n > longest) return;
+    if (!job.reads_in_place()) return;
+    n_ = n;
+    const auto threads = static_cast<std::size_t>(job.threads());
+    delayed_.reset(new DelayedRows<T>[threads]);
+    if (!of_exponentials_) return;
+    // Whole lines and, against equal cache sets, one more.
+    stride_ = (n_ + 2 * line - 1) / line * line;
+    size_ = stride_ * job.most_rows();
+    exponentials_.reset(new T[threads * size_ + line]);
+  }
+
+  /// What is kept of a tile whose results go to that place.
+  Kept<T> keep(const RowJob<T>& job, const Tile& tile, const Place<T>& results, Kept<T> kept) const {
+    // Results in the place of logits are in a cache already.
+    if (delayed_ == nullptr || results.rows == nullptr || results.rows == job.row(tile)) return kept;
+    kept.delayed = &delayed_[static_cast<std::size_t>(tile.thread)];
+    if (of_exponentials_) kept.results = {exponentials(tile.thread), nullptr, static_cast<std::ptrdiff_t>(stride_)};
+    return kept;
+  }
+
+  /// Delays the results of a tile, whose states are known; tells which rows are not for that.
+  std::uint64_t delay(const RowJob<T>& job, const Tile& tile, const Place<T>& results, const Kept<T>& kept,
+                      const RowStates& known, const RowFactors* factors) const {
+    DelayedRows<T>& rows = *kept.delayed;
+    // There were more of them in the last tile.
+    if (rows.which != 0) write_delayed_(rows, n_, of_exponentials_);
+    rows.from = of_exponentials_ ? kept.results.rows : job.row(tile);
+    rows.from_stride = of_exponentials_ ? kept.results.stride : job.row_stride(tile);
+    rows.out = results.rows;
+    rows.out_stride = results.stride;
+    rows.which = terms_(known, factors, tile.rows, rows.hi, rows.lo) & first_bits(tile.rows);
+    std::fill_n(rows.label, tile.rows, n_);
+    return first_bits(tile.rows) & ~rows.which;
+  }
+
+  /// Writes what a thread has left, to be called at the end of its work.
+  void finish(int thread) const {
+    if (delayed_ == nullptr) return;
+    DelayedRows<T>& rows = delayed_[static_cast<std::size_t>(thread)];
+    write_delayed_(rows, n_, of_exponentials_);
+    rows.which = 0;
+  }
+
+ private:
+  static constexpr std::size_t line = 64 / sizeof(T);
+
+  T* exponentials(int thread) const {
+    T* const first = exponentials_.get();
+    const std::size_t to_line = (0 - reinterpret_cast<std::uintptr_t>(first) / sizeof(T)) % line;
+    return first + to_line + static_cast<std::size_t>(thread) * size_;
+  }
+
+  decltype(Kernels<T>::write_delayed) write_delayed_;
+  RowTerms<T> terms_;
+  bool of_exponentials_;
+  std::size_t n_ = 0, stride_ = 0, size_ = 0;
+  std::unique_ptr<DelayedRows<T>[]> delayed_;
+  std::unique_ptr<T[]> exponentials_;
+};
+
 /// What a tile's rows let know, in natural units, of the results of some of them.
 inline void note_states(RowStates& known, std::size_t to, const RowStates& states, std::size_t rows,
                         const Setting& setting, std::uint64_t skip) {
@@ -119,10 +193,11 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
   }
 }
 
-/// Maps the rows of a tile, or what was kept of them.
+/// Maps the rows of a tile, or what was kept of them, at once or later.
 template <class T>
-void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
-              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept) {
+void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& stream, RowMap<T> rows,
+              ColumnMap<T> columns, const Tile& tile, const RowStates& known, const RowFactors* factors,
+              const Setting& setting, const Kept<T>& kept) {
   const auto map_rows = [&](const Tile& some, const RowStates& of_some, const RowFactors* by) {
     job.for_blocks(
         some, &of_some,
@@ -131,10 +206,16 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap
         },
         kept);
   };
-  if (kept.columns == nullptr) return map_rows(tile, known, factors);
-  const std::uint64_t done = out.write_columns(columns, tile, job.length(), known, factors, kept);
+  std::uint64_t left = 0;
+  if (kept.delayed != nullptr) {
+    left = stream.delay(job, tile, out.place(tile), kept, known, factors);
+  } else if (kept.columns != nullptr) {
+    left = first_bits(tile.rows) & ~out.write_columns(columns, tile, job.length(), known, factors, kept);
+  } else {
+    return map_rows(tile, known, factors);
+  }
   for (std::size_t r = 0; r < tile.rows; ++r) {
-    if ((done >> r & 1) != 0) continue;
+    if ((left >> r & 1) == 0) continue;
     RowStates one;
     copy_row(known, r, one, 0);
     RowFactors factor{};
@@ -152,27 +233,34 @@ class RowMapJob {
  public:
   RowMapJob(const Kernels<T>& kernels, const RowMapKernel<T>& kernel, Operands& operands, DType dtype,
             const Dims& inner, const Dims& outer, char* out)
-      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(kernels, inner, Dims::output, out) {}
+      : kernel_(kernel),
+        job_(kernels, operands, dtype, inner, outer),
+        out_(kernels, inner, Dims::output, out),
+        stream_(kernels, kernel.terms, kernel.of_exponentials) {}
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
     job_.prepare(true);
     out_.prepare(job_.threads());
+    stream_.prepare(job_);
   }
 
   void run() {
-    job_.for_all_tiles([&](const Tile& tile) {
+    const auto work_on = [&](const Tile& tile) {
       RowStates known;
       // Float64's exponentials are not those of the results.
-      const Kept<T> kept = kernel_.columns == nullptr
-                               ? Kept<T>{}
-                               : job_.keep(*kernel_.normalizer, tile, out_.place(tile), kernel_.of_exponentials);
+      const Place<T> place = out_.place(tile);
+      Kept<T> kept;
+      if (kernel_.columns != nullptr) {
+        kept = job_.keep(*kernel_.normalizer, tile, place, kernel_.of_exponentials);
+        kept = stream_.keep(job_, tile, place, kept);
+      }
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
       };
       const auto map = [&](const RowStates& of_all) {
-        map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);
+        map_tile(job_, out_, stream_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);
       };
       bool mapped = false;
       with_results<T>(tile, Setting{}, evaluate,
@@ -183,13 +271,15 @@ class RowMapJob {
                         note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
                       });
       if (!mapped) map(known);
-    });
+    };
+    job_.for_all_tiles(work_on, [&](int thread) { stream_.finish(thread); });
   }
 
  private:
   const RowMapKernel<T>& kernel_;
   RowJob<T> job_;
   RowOutput<T> out_;
+  ResultStream<T> stream_;
 };
 
 }  // namespace kullback

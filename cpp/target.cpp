@@ -172,12 +172,31 @@ constexpr ColumnMap<T> column_map_of() {
 }
 
 template <class Op, class T>
+constexpr RowTerms<T> row_terms_of() {
+  if constexpr (has_direct_map<Op, T> && has_streams) {
+    return row_terms<Op>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T>
+constexpr decltype(Kernels<T>::write_delayed) write_delayed_of() {
+  if constexpr (same<T, float>) {
+    return write_delayed;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class Op, class T>
 constexpr MapMeasure<T> map_measure = {map<Op, T>, map_of<typename Op::Gradient, T>()};
 
 template <class Op, class T>
 constexpr CategoricalGradient<T> categorical_gradient = {Op::gradient_of_states,
                                                          map_rows<typename Op::IndexedGradient, T>,
                                                          column_map_of<typename Op::IndexedGradient, T>(),
+                                                         row_terms_of<typename Op::IndexedGradient, T>(),
                                                          map_rows<typename Op::LabelledGradient, T>,
                                                          map_rows<typename Op::WeightedGradient, T>,
                                                          map_rows<typename Op::LabelGradient, T>,
@@ -188,9 +207,9 @@ template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
 #define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
-#define KULLBACK_ROW_MAP(name, operation)                                                     \
-  {map_rows<operation, T>, column_map_of<operation, T>(), operation::Direct::of_exponentials, \
-   &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_ROW_MAP(name, operation)                                               \
+  {map_rows<operation, T>, column_map_of<operation, T>(), row_terms_of<operation, T>(), \
+   operation::Direct::of_exponentials, &row_kernel<LogNormalizer<1>, T>},
 #define KULLBACK_BINARY(name, operation, input)                                       \
   {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
    rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \
@@ -201,7 +220,7 @@ constexpr Kernels<T> kernels_of = {
 #define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation, T>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
-    rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>,
+    rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>, write_delayed_of<T>(),
 };
 
 }  // namespace

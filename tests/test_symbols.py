@@ -94,6 +94,11 @@ def test_memory_is_asked_for_ahead(objects):
         assert any("prefetch_rows" in name for _, name in symbols(path)), target
 
 
+def test_large_results_go_past_the_caches(objects):
+    for target in objects.keys() & {"x86_64_v3", "x86_64_v4"}:
+        assert "movntps" in run("objdump", "-d", objects[target]), target
+
+
 def test_the_extension_exports_its_initialiser_alone():
     if shutil.which("nm", path=PATH) is None:
         pytest.skip("there is no nm to read the extension module with")

@@ -393,3 +393,100 @@ KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t column
     }
   }
 }
+
+/// Writes the elements of a line that are there. Lines go past the caches as a whole: what is written of them in parts
+/// waits for the memory, and all that follows waits with it.
+KULLBACK_INLINE void write_line(DelayedRows<float>& rows) {
+  const std::size_t begin = rows.line_begin, end = rows.line_end;
+  float* const to = rows.end - end;
+  if (begin == 0 && end == rows.line_length) {
+    stream(to, load(rows.line));
+  } else if (begin != end) {
+    store_some(to + begin, load(rows.line + begin), end - begin);
+  }
+  rows.line_begin = rows.line_end = 0;
+  rows.end = nullptr;
+}
+
+/// A delayed row, or a part of it: each call of next() writes a line of it.
+template <class Direct>
+class DelayedRow {
+ public:
+  static constexpr std::size_t lanes = Pack<float>::size;
+
+  /// Elements [begin, begin + n) of a row.
+  KULLBACK_INLINE DelayedRow(DelayedRows<float>& rows, std::size_t row, std::size_t begin, std::size_t n)
+      : rows_(rows), high_(broadcast(rows.hi[row])), low_(broadcast(rows.lo[row])) {
+    if ((rows.which >> row & 1) == 0) return;
+    const auto r = static_cast<std::ptrdiff_t>(row);
+    from_ = rows.from + r * rows.from_stride + begin;
+    out_ = rows.out + r * rows.out_stride + begin;
+    label_ = rows.label[row] - begin;
+    at_label_ = rows.at_label[row];
+    n_ = n;
+    const std::size_t to_line = lanes - place(out_);
+    if (to_line != lanes) put_in_line(to_line < n ? to_line : n);
+  }
+
+  /// After the k-th call the first 16 k elements that the row is made of are not read any more.
+  KULLBACK_INLINE void next() {
+    if (at_ + lanes <= n_) {
+      stream(out_ + at_, result(load(from_ + at_)));
+      at_ += lanes;
+    } else if (at_ < n_) {
+      put_in_line(n_ - at_);
+    }
+  }
+
+  KULLBACK_INLINE bool done() const { return at_ == n_; }
+
+ private:
+  /// Where in its line.
+  KULLBACK_INLINE static std::size_t place(const float* to) {
+    return reinterpret_cast<std::uintptr_t>(to) / sizeof(float) % lanes;
+  }
+
+  KULLBACK_INLINE Pack<float> result(Pack<float> x) const {
+    const auto y = Direct::map(x, high_, low_);
+    const std::size_t label = label_ - at_;
+    if (__builtin_expect(label >= lanes, 1)) return y;
+    return select(lane_numbers<float>() == static_cast<float>(label), broadcast(at_label_), y);
+  }
+
+  /// A part of a line, whose rest may be that of the next row.
+  KULLBACK_OUT_OF_LINE void put_in_line(std::size_t count) {
+    if (rows_.end != out_ + at_) {
+      write_line(rows_);
+      rows_.line_begin = rows_.line_end = place(out_ + at_);
+    }
+    store(rows_.line + rows_.line_end, result(partial_load(from_ + at_, count, 0.0F)));
+    at_ += count;
+    rows_.line_end += count;
+    rows_.end = out_ + at_;
+    if (rows_.line_end == lanes) write_line(rows_);
+  }
+
+  DelayedRows<float>& rows_;
+  Pack<float> high_, low_;
+  const float* from_ = nullptr;
+  float* out_ = nullptr;
+  std::size_t n_ = 0, at_ = 0, label_ = 0;
+  float at_label_ = 0;
+};
+
+template <class Direct>
+KULLBACK_OUT_OF_LINE void write_delayed_rows(DelayedRows<float>& rows, std::size_t n) {
+  for (std::size_t row = 0; row < tile_rows; ++row) {
+    for (DelayedRow<Direct> delayed(rows, row, 0, n); !delayed.done();) delayed.next();
+  }
+}
+
+inline void write_delayed(DelayedRows<float>& rows, std::size_t n, bool of_exponentials) {
+  if (of_exponentials) {
+    write_delayed_rows<DirectFactors>(rows, n);
+  } else {
+    write_delayed_rows<DirectShift>(rows, n);
+  }
+  write_line(rows);
+  end_of_stream();
+}

@@ -266,6 +266,15 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
+template <class Op>
+std::uint64_t row_terms(const RowStates& known, const RowFactors* factors, std::size_t rows, float* hi, float* lo) {
+  const typename Op::Direct direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
+                                   rows);
+  std::memcpy(hi, direct.hi, rows * sizeof(float));
+  std::memcpy(lo, direct.lo, rows * sizeof(float));
+  return direct.fitting;
+}
+
 /// Columns of softmax, of exponentials that were kept, or of log_softmax.
 template <class Op>
 std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,

@@ -315,6 +315,17 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
   });
 }
 
+/// The same, beside what is delayed of another row.
+template <class Direct>
+KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n, float* exponentials,
+                                                 DelayedRows<float>& rows, std::size_t row, std::size_t from) {
+  DelayedRow<Direct> delayed(rows, row, from, n);
+  return DirectRow(z, n, [&](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+    delayed.next();
+    if constexpr (Direct::of_exponentials) store_some(exponentials + i, y, count);
+  });
+}
+
 /// Up to here, the lanes of rows are added up row by row; of more, together.
 constexpr std::size_t few_rows = 6;
 
@@ -336,8 +347,18 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
     const float* const z = batch.in[0] + r * batch.row_stride[0];
     const int arrays = batch.exponentials == nullptr ? 1 : 2;
     prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
+    if constexpr (has_streams) {
+      if (batch.delayed != nullptr && arrays == 1) {
+        return direct_row_beside<DirectShift>(z, batch.n, nullptr, *batch.delayed, row, batch.delayed_from);
+      }
+    }
     if (arrays == 1) return direct_row(z, batch.n, nullptr);
     float* const exponentials = batch.exponentials + r * batch.exponentials_stride;
+    if constexpr (has_streams) {
+      if (batch.delayed != nullptr) {
+        return direct_row_beside<DirectFactors>(z, batch.n, exponentials, *batch.delayed, row, batch.delayed_from);
+      }
+    }
     prefetch_ahead(exponentials, batch.exponentials_stride, batch.n, arrays);
     return direct_row(z, batch.n, exponentials);
   };
