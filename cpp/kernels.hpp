@@ -87,8 +87,8 @@ struct RowBatch {
   /// Where a kernel that takes exponentials of what it reads, and `keeps_exponentials`, leaves them; or null.
   T* exponentials = nullptr;
   std::ptrdiff_t exponentials_stride = 0;
-  /// What a kernel that `keeps_exponentials` writes besides; or null. The rows' elements are those from there on. Where
-  /// it takes exponentials, those of the row are replaced by the new ones.
+  /// Rows of results that a kernel which `keeps_exponentials` writes besides, their elements from `delayed_from` on; or
+  /// null. The exponentials of one may lie where those of this batch's row go: each is read before it is replaced.
   DelayedRows<T>* delayed = nullptr;
   std::size_t delayed_from = 0;
 
