@@ -285,7 +285,7 @@ struct Kernels {
   /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
   void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);
   /// Writes delayed rows of n elements, made of exponentials or of logits. Whoever delays rows has to call it in the
-  /// end.
+  /// end. Null where there are no RowTerms.
   void (*write_delayed)(DelayedRows<T>& rows, std::size_t n, bool of_exponentials);
 };
 

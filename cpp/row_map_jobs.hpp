@@ -156,7 +156,7 @@ class ResultStream {
   }
 
  private:
-  static constexpr std::size_t line = 64 / sizeof(T);
+  static constexpr std::size_t line = DelayedRows<T>::line_length;
 
   T* exponentials(int thread) const {
     T* const first = exponentials_.get();
@@ -249,9 +249,9 @@ class RowMapJob {
   void run() {
     const auto work_on = [&](const Tile& tile) {
       RowStates known;
-      // Float64's exponentials are not those of the results.
       const Place<T> place = out_.place(tile);
       Kept<T> kept;
+      // Float64's exponentials are not those of the results.
       if (kernel_.columns != nullptr) {
         kept = job_.keep(*kernel_.normalizer, tile, place, kernel_.of_exponentials);
         kept = stream_.keep(job_, tile, place, kept);

@@ -182,7 +182,7 @@ constexpr RowTerms<T> row_terms_of() {
 
 template <class T>
 constexpr decltype(Kernels<T>::write_delayed) write_delayed_of() {
-  if constexpr (same<T, float>) {
+  if constexpr (same<T, float> && has_streams) {
     return write_delayed;
   } else {
     return nullptr;

@@ -81,8 +81,15 @@ def test_values(
         assert nothing_else_is_written(out, memory)
         unaligned = np.empty(z.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(z.shape)
         assert same_bits(function(z, out=unaligned), want)
+        out, _ = place(z.shape, 3)
+        assert same_bits(function(z[::-1], out=out[::-1]), want[::-1])
         in_place = z.copy()
         assert same_bits(function(in_place, out=in_place), want)
+        # A row on, and turned over: results are where other rows are still to be read.
+        rows = np.concatenate([z, z[:1]])
+        assert same_bits(function(rows[:-1], out=rows[1:]), want)
+        turned = z.copy()
+        assert same_bits(function(turned[::-1], out=turned), want[::-1])
 
 
 @pytest.mark.parametrize("reduction", [None, "sum", "mean"])

@@ -346,20 +346,15 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
     const auto r = static_cast<std::ptrdiff_t>(row);
     const float* const z = batch.in[0] + r * batch.row_stride[0];
     const int arrays = batch.exponentials == nullptr ? 1 : 2;
+    float* const exponentials = arrays == 1 ? nullptr : batch.exponentials + r * batch.exponentials_stride;
     prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
     if constexpr (has_streams) {
-      if (batch.delayed != nullptr && arrays == 1) {
-        return direct_row_beside<DirectShift>(z, batch.n, nullptr, *batch.delayed, row, batch.delayed_from);
-      }
-    }
-    if (arrays == 1) return direct_row(z, batch.n, nullptr);
-    float* const exponentials = batch.exponentials + r * batch.exponentials_stride;
-    if constexpr (has_streams) {
       if (batch.delayed != nullptr) {
-        return direct_row_beside<DirectFactors>(z, batch.n, exponentials, *batch.delayed, row, batch.delayed_from);
+        const auto read = exponentials == nullptr ? direct_row_beside<DirectShift> : direct_row_beside<DirectFactors>;
+        return read(z, batch.n, exponentials, *batch.delayed, row, batch.delayed_from);
       }
     }
-    prefetch_ahead(exponentials, batch.exponentials_stride, batch.n, arrays);
+    if (exponentials != nullptr) prefetch_ahead(exponentials, batch.exponentials_stride, batch.n, arrays);
     return direct_row(z, batch.n, exponentials);
   };
   for (std::size_t first = 0; first < batch.rows; first += some) {

@@ -112,8 +112,8 @@ struct Sum<double, Width, Count> : Validity<Width> {
     for (int k = 0; k < Count; ++k) hi[k] = lo[k] = broadcast<double, Width>(0.0);
   }
 
-  template <int K = 0, int B>
-  KULLBACK_INLINE void add(Pair<Simd<double, B>> term) {
+  template <int K = 0, int B, class Low>
+  KULLBACK_INLINE void add(Pair<Simd<double, B>, Low> term) {
     if constexpr (B > Width) {
       add<K>(lower(term));
       add<K>(upper(term));
@@ -121,17 +121,6 @@ struct Sum<double, Width, Count> : Validity<Width> {
       const auto sum = two_sum(hi[K], term.hi);
       hi[K] = sum.hi;
       lo[K] = lo[K] + (sum.lo + term.lo);
-    }
-  }
-  template <int K = 0, int B>
-  KULLBACK_INLINE void add(Pair<Simd<double, B>, Nothing> term) {
-    if constexpr (B > Width) {
-      add<K>(lower(term));
-      add<K>(upper(term));
-    } else {
-      const auto sum = two_sum(hi[K], term.hi);
-      hi[K] = sum.hi;
-      lo[K] = lo[K] + sum.lo;
     }
   }
 
