@@ -43,6 +43,18 @@ def paired_ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs
     return middle, f"{middle:6.2f} times [{low:.2f}, {high:.2f}], best {ours_us:.2f} us against {theirs_us:.2f} us"
 
 
+def ratio_after_pauses(z: np.ndarray) -> tuple[float, str]:
+    """How many times as fast as one thread all are, in calls after which their threads fall asleep; medians."""
+    times: dict[int, list[float]] = {1: [], kb.runtime.info()["threads"]: []}
+    for _ in range(40):
+        for threads, taken in times.items():
+            with kb.runtime.threads(threads):
+                time.sleep(0.02)
+                taken.append(seconds(lambda: kb.logsumexp(z), 1))
+    one, all_threads = (statistics.median(taken) for taken in (times[1], list(times.values())[-1]))
+    return one / all_threads, f"{one / all_threads:6.2f} times, {all_threads * 1e6:.0f} us against {one * 1e6:.0f} us"
+
+
 def import_time() -> float:
     """Milliseconds that `import kullback` takes after `import numpy`; the median of fresh processes."""
     code = "import time, numpy; t = time.perf_counter(); import kullback; print(time.perf_counter() - t)"
@@ -67,7 +79,7 @@ def main() -> int:
     def report(what: str, shown: str, met: bool, bar: str) -> None:
         nonlocal failed
         failed += not met
-        print(f"{what:44} {shown}; bar {bar}: {'met' if met else 'MISSED'}")
+        print(f"{what:52} {shown}; bar {bar}: {'met' if met else 'MISSED'}")
 
     info = kb.runtime.info()
     print(f"kullback {info['version']}, {info['target']}, {info['threads']} threads, NumPy {np.__version__}")
@@ -81,6 +93,11 @@ def main() -> int:
     report("entropy, 64 x 128256 float32, against NumPy", shown, ratio >= 5, "5")
     ratio, shown = paired_ratio(lambda: kb.kl_divergence(p, q), lambda: (p * np.log(p / q)).sum(axis=-1))
     report("kl_divergence, the same", shown, ratio >= 5, "5")
+
+    z = np.random.default_rng(0).standard_normal((1024, 1024), np.float32)
+    for rows, bar in ((128, 0.67), (1024, 0.9)):
+        ratio, shown = ratio_after_pauses(z[:rows])
+        report(f"logsumexp, {rows} x 1024 after pauses, against 1 thread", shown, ratio >= bar, str(bar))
 
     milliseconds = import_time()
     report("import kullback after numpy", f"{milliseconds:6.2f} ms", milliseconds <= 15, "15 ms")

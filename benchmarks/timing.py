@@ -1,7 +1,8 @@
 """Times as paired ratios, interleaved A B B A.
 
-A sample lasts long enough for the clock. Before the first of each side one call goes untimed, unless it is a long one:
-it wakes that side's threads and leaves the caches as that side leaves them. Pools of threads go on spinning after a
+A sample lasts long enough for the clock. Before the first of each side some calls go untimed, unless they are long
+ones: they wake that side's threads (ours for the second of them), leave the caches as that side leaves them, and give
+the cores, which may have been idle, the time to speed up. Pools of threads go on spinning after a
 call, for milliseconds; where the two sides have pools of their own there is a pause between them, so that neither is
 timed against the other's spinning threads.
 """
@@ -24,6 +25,7 @@ class Settings:
     """How long to measure, in seconds."""
 
     sample: float = 1e-3
+    warming: float = 3e-3
     quadruples: int = 9
     fewest: int = 3  # six pairs: the least of which the order statistics give an interval of 95 %
     budget: float = 0.4  # no new quadruple after that long
@@ -31,7 +33,7 @@ class Settings:
     ceiling: float = 0.05  # each loop of ceilings.py, at least
 
 
-QUICK = Settings(sample=2e-4, quadruples=3, budget=0.05, pauses=False, ceiling=0.005)
+QUICK = Settings(sample=2e-4, warming=2e-4, quadruples=3, budget=0.05, pauses=False, ceiling=0.005)
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ class Sampler:
     """Takes samples of a side, each of as many calls as last long enough."""
 
     def __init__(self, side: Side, settings: Settings) -> None:
-        self._side = side
+        self._side, self._settings = side, settings
         sample = settings.sample
         with side.context():
             count, taken = 1, seconds(side.call, 1)
-            if taken <= 10 * sample:  # or the call was slow because it was the first one
-                taken = seconds(side.call, 1)
+            if taken <= 10 * sample:  # or the call was slow because it was the first one, or woke threads
+                taken = min(seconds(side.call, 1) for _ in range(3))
             while taken < sample:
                 count = max(count + 1, min(count * 10, round(1.1 * sample * count / max(taken, 1e-9))))
                 taken = seconds(side.call, count)
@@ -86,7 +88,7 @@ class Sampler:
         time.sleep(pause)
         with self._side.context():
             if not self._is_long:
-                self._side.call()
+                seconds(self._side.call, max(2, round(self._settings.warming / self._settings.sample * self._count)))
             return [seconds(self._side.call, self._count) / self._count for _ in range(number)]
 
 

@@ -133,7 +133,7 @@ class RowJob {
     if (rows_ == 0) return;
     threads_ = threads_for(elements());
     // Few long rows: the threads share the blocks of each. The order in which blocks are merged is the same.
-    const int row_threads = threads_for(n_);
+    const int row_threads = static_cast<int>(std::min(useful_threads(n_), static_cast<std::size_t>(threads_)));
     share_rows_ = row_threads > 1 && rows_ < 4 * static_cast<std::size_t>(threads_);
     if (share_rows_) {
       threads_ = row_threads;

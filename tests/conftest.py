@@ -19,6 +19,9 @@ import pytest
 import kullback
 from kullback import _core, runtime
 
+# Tests run side by side; those that are about threads say how many.
+_core.swap_threads(1)
+
 Shape = tuple[int, ...]
 
 # What a function takes for an argument, by the argument's name. Labels of categorical losses may also be classes.

@@ -595,7 +595,7 @@ if platform.machine() in ("x86_64", "AMD64"):
             "row": numbers((21,)),
             "columns": [x.T for x in numbers((7, 30))],
             "swapped bytes": [x.astype(x.dtype.newbyteorder()) for x in numbers((30,))],
-            "many rows": numbers((5000, 40)),
+            "many rows": numbers((7000, 40)),
             "long row": numbers((300_000,)),
             "long columns": [x.T for x in numbers((200_000, 2))],
         }

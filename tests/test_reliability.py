@@ -169,6 +169,54 @@ def test_eight_threads_at_once(measure, same_bits):
             assert all(same_bits(result, want) for result in results)
 
 
+AFTER_A_PAUSE = """
+import os, time
+import numpy as np
+import kullback as kb
+
+def others():
+    return [task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]
+
+def wake_ups():
+    lines = (line for task in others() for line in open(f"/proc/self/task/{task}/status"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+small, large = (np.zeros((1, n), np.float32) for n in (2**17, 2**20))
+kb.runtime.threads(2).__enter__()
+for _ in range(3):
+    kb.logsumexp(large)
+assert others()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how often its threads were woken")
+@pytest.mark.skipif(runtime.info()["openmp"] == "none", reason="there are no threads to wake")
+def test_a_small_call_after_a_pause_wakes_nobody():
+    code = """
+for calls in (1, 1, 5):
+    time.sleep(0.3)  # the threads sleep now
+    before = wake_ups()
+    for _ in range(calls):
+        kb.logsumexp(small)
+    time.sleep(0.3)
+    print(wake_ups() - before > 0)
+"""
+    assert run_script(AFTER_A_PAUSE + code).split() == ["False", "False", "True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are moved on Linux only")
+def test_threads_that_moved_may_run_where_they_might():
+    code = """
+allowed = os.sched_getaffinity(0)
+for _ in range(30):
+    time.sleep(0.02)
+    kb.logsumexp(large)
+    assert all(os.sched_getaffinity(int(task)) == allowed for task in others())
+print("done")
+"""
+    assert run_script(AFTER_A_PAUSE.replace("assert others()", "") + code) == "done\n"
+
+
 def test_other_threads_run_during_a_large_call():
     p = np.broadcast_to(np.float64(1e-8), 200_000_000)  # a good part of a second, and no memory
     counted = stop = 0

@@ -86,7 +86,7 @@ def test_settings_nest_and_end(target):
     before = settings()
     with runtime.target(target), runtime.threads(2):
         inside = settings()
-        assert inside == (target, min(2, before[1]))
+        assert inside == (target, 2 if runtime.info()["openmp"] != "none" else 1)
         with runtime.threads(1), runtime.target(runtime.info()["targets"][-1]):
             assert settings() == (runtime.info()["targets"][-1], 1)
         assert settings() == inside
@@ -111,12 +111,16 @@ def test_a_setting_may_be_used_again_and_inside_itself():
 
 
 def test_settings_hold_for_one_thread_only(target):
-    seen = []
-    with runtime.target(target), runtime.threads(1):
+    def of_another_thread():
+        seen = []
         thread = threading.Thread(target=lambda: seen.append(settings()))
         thread.start()
         thread.join()
-    assert seen == [settings()]
+        return seen
+
+    before = of_another_thread()
+    with runtime.target(target), runtime.threads(1):
+        assert of_another_thread() == before
 
 
 @pytest.mark.parametrize("n", [0, -1, 1 << 16, 1 << 40])

@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import mpmath
@@ -133,6 +134,8 @@ def evaluate(coefficients: list[mpf], x: mpf) -> mpf:
 
 def remez(p: Polynomial, terms: int) -> list[mpf]:
     """Coefficients, lowest degree first, whose weighted error equioscillates."""
+    # Every exchange asks for the same points again, which are what takes the time.
+    p = replace(p, function=cache(p.function), weight=cache(p.weight))
     low, high = p.low, p.high
     count = terms + 1
     # Slightly off centre: weights may vanish at 0.
@@ -247,14 +250,15 @@ def main() -> int:
     check = parser.parse_args().check
     source = "".join(Path(__file__).with_name("coefficients.hpp").read_text().split()) if check else ""
     missing = 0
-    for (name, dtype), (comment, *literals) in tables().items():
+    found = tables()
+    for (name, dtype), (comment, *literals) in found.items():
         if not check:
             print(f"{dtype}\n{comment}\n{{" + ", ".join(literals) + "}\n")
         elif ",".join(literals) not in source:
             print(f"coefficients.hpp does not hold the coefficients of {name} for {dtype}: {', '.join(literals)}")
             missing += 1
     if check and not missing:
-        print(f"coefficients.hpp holds the {len(tables())} tables found here")
+        print(f"coefficients.hpp holds the {len(found)} tables found here")
     return int(missing > 0)
 
 
