@@ -159,7 +159,7 @@ class CategoricalJob {
   Partial weight() {
     const bool counts_rows = call_.labels == nullptr || !call_.labels->ignores();
     if (!weighs() && counts_rows) return {static_cast<double>(job_.rows()), 0};
-    run_without_gil(job_.rows(), [&] {
+    run_without_gil(job_.elements(), [&] {
       accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { weigh(tile, first, sum); });
     });
     return totals().weight;

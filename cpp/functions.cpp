@@ -7,6 +7,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "parallel.hpp"
+
 namespace kullback {
 
 namespace {
@@ -26,7 +28,9 @@ Function::Function(std::string name, const std::string& parameters)
 
 PyObject* Function::operator()(PyObject* const* arguments) const {
   try {
-    return call(arguments).release().ptr();
+    PyObject* const result = call(arguments).release().ptr();
+    note_call();
+    return result;
   } catch (py::error_already_set& error) {
     error.restore();
 #ifdef __GLIBCXX__

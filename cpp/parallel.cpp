@@ -2,12 +2,15 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -22,14 +25,18 @@ thread_local int own_limit = 0;
 // before. The child computes serially.
 std::atomic<bool> forked{false};
 
-/// OpenMP's threads wait for another region for a while, and then they sleep. Before this time, in ns, they do not.
-constexpr std::int64_t awake = 1'000'000;
+/// OpenMP's threads wait for another region for a while, and then they sleep. Before this time, in ns, they do not,
+/// unless they were told to.
+std::int64_t awake = 1'000'000;
 
 /// What a thread alone does in 0.1 ms or more, as waking others may take.
 constexpr std::size_t elements_to_wake = std::size_t{1} << 18;
 
-/// When this thread last had work for its team, and when its team last worked.
-thread_local std::int64_t last_wanted = -awake, last_used = -awake;
+constexpr std::int64_t never = std::numeric_limits<std::int64_t>::min() / 2;
+
+/// When the last call of this thread was over that had work for a team, and the last region.
+thread_local std::int64_t last_call = never, last_region = never;
+thread_local bool has_work_for_team = false;  ///< this call
 
 std::int64_t now() {
   using std::chrono::steady_clock;
@@ -39,8 +46,22 @@ std::int64_t now() {
 #if defined(__linux__)
 int this_core() { return sched_getcpu(); }
 
+/// Whether system calls are filtered: services are killed for those that theirs does not expect.
+bool is_filtered() {
+  std::FILE* const status = std::fopen("/proc/self/status", "r");
+  if (status == nullptr) return true;
+  int mode = 1;
+  for (char line[256]; std::fgets(line, sizeof(line), status) != nullptr;) {
+    if (std::sscanf(line, "Seccomp: %d", &mode) == 1) break;
+  }
+  std::fclose(status);
+  return mode != 0;
+}
+
 /// Moves this thread, one of a team, to another core if there is one for each. It may come back.
 void leave_core(int core, std::size_t team) {
+  static const bool filtered = is_filtered();
+  if (filtered) return;
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
   if (static_cast<std::size_t>(CPU_COUNT(&allowed)) < team) return;
@@ -73,6 +94,8 @@ void initialize_threads() {
     }
     process_limit = static_cast<int>(limit);
   }
+  const char* const policy = std::getenv("OMP_WAIT_POLICY");
+  if (policy != nullptr && strcasecmp(policy, "active") == 0) awake = std::numeric_limits<std::int64_t>::max();
   pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 }
 
@@ -91,21 +114,27 @@ int threads_for(std::size_t elements) {
   if (useful_threads(elements) == 1) return 1;
   const auto threads = std::min(useful_threads(elements), static_cast<std::size_t>(available_threads()));
   if (threads == 1) return 1;
+  has_work_for_team = true;
   // Of calls that follow each other there will be more.
-  const std::int64_t time = now();
-  const bool alone = time - std::max(last_wanted, last_used) >= awake;
-  last_wanted = time;
+  const bool alone = now() - last_call >= awake;
   return alone && elements < elements_to_wake ? 1 : static_cast<int>(threads);
 }
 
-Region::Region() : caller_core_(this_core()), wakes_(now() - last_used >= awake) {}
+void note_call() {
+  if (!has_work_for_team) return;
+  has_work_for_team = false;
+  last_call = now();
+}
 
-Region::~Region() { last_used = now(); }
+Region::Region() : caller_core_(this_core()), wakes_(now() - last_region >= awake) {}
+
+Region::~Region() { last_region = now(); }
 
 void Region::enter(std::size_t thread, std::size_t team) {
-  begun_.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t begun = begun_.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (!wakes_) return;
   if (thread == 0) {
-    if (wakes_) sched_yield();
+    if (begun < team) sched_yield();
   } else if (caller_core_ >= 0 && this_core() == caller_core_) {
     leave_core(caller_core_, team);
   }

@@ -37,6 +37,9 @@ constexpr std::size_t useful_threads(std::size_t elements) {
 /// is not worth that.
 int threads_for(std::size_t elements);
 
+/// To be called at the end of a call, for the threads_for of the next.
+void note_call();
+
 /// The name of the OpenMP runtime, or "none".
 const char* openmp_runtime();
 
@@ -79,7 +82,7 @@ class FloatingPointMode {
 /// Linux may wake a thread on the core of the one that woke it. There one of them waits, busily, for the other, which
 /// does not run until the next tick of the scheduler: 4 to 12 ms, where waking takes 0.1 ms. So who wakes threads lets
 /// them run first, and again when its own share is done and they have not begun; and one that finds itself on the
-/// caller's core moves to another.
+/// caller's core moves to another, where no filter of system calls forbids that.
 class Region {
  public:
   Region();

@@ -4,7 +4,7 @@
 ///   1. everything lives in a namespace named after the target,
 ///   2. and in an anonymous one inside it, so that no template instantiation becomes a weak symbol;
 ///   3. nothing is included but <cstddef>, <cstdint>, <cstring> and the target's intrinsics;
-///   4. tests/test_symbols.py reads the object files.
+///   4. tests/long/objects.py reads the object files.
 
 #include <cstddef>
 #include <cstdint>

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "8")
 import functools
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ import pytest
 import kullback
 from kullback import _core, runtime
 
-# Tests run side by side; those that are about threads say how many.
+# Tests run side by side: calls from the thread that runs them use one, unless a test is about threads and says so.
 _core.swap_threads(1)
 
 Shape = tuple[int, ...]
@@ -242,6 +242,13 @@ def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
 @pytest.fixture(scope="session", params=runtime.info()["targets"])
 def target(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture
+def many_threads() -> Iterator[None]:
+    """Large calls use 8 threads: from 2^18 elements on, as they are worth waking threads for."""
+    with runtime.threads(8):
+        yield
 
 
 @pytest.fixture(scope="session")

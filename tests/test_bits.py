@@ -384,7 +384,7 @@ def extreme_rows(count: int, length: int, dtype: np.dtype[Any]) -> np.ndarray:
 
 @pytest.mark.parametrize("length", [1, 2, 10, 16, 17, 24, 25, 70, 300, 4_097])
 def test_extreme_rows_beside_others(length, dtype, target, same_bits):
-    count = 200 if length < 4_000 else 20
+    count = 200 if length < 4_000 else 65
     z = extreme_rows(count, length, dtype)
     labels = np.random.default_rng(1).integers(0, length, count)
     one = slice(0, 1)

@@ -198,7 +198,7 @@ def test_layouts_of_short_rows(gradient, dtype, all_same):
             assert all_same(gradient(*views), want), f"{n} elements, {name}"
 
 
-@pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(6, 7, 67), (3, 4_099, 22)], ids=str)
 @pytest.mark.parametrize("axis", [0, 1, -2, (0, 1), (2, 0), None], ids=str)
 def test_axes(gradient, dtype, axis, shape, all_same):
     measure = gradient.measure
@@ -245,7 +245,7 @@ def with_options(measure: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> 
         yield {"ignore_index": 0, "sample_weight": weights["sample_weight"]}
 
 
-@pytest.mark.parametrize("shape", [(5_000, 27), (9, 4, 67)], ids=str)
+@pytest.mark.parametrize("shape", [(9_800, 27), (9, 4, 67)], ids=str)
 @pytest.mark.parametrize("how", [None, "mean"])
 def test_options_of_losses(gradient, dtype, shape, how, all_same):
     measure = gradient.measure
@@ -277,8 +277,8 @@ def test_options_that_change_nothing(gradient, dtype, all_same):
 @pytest.mark.parametrize(
     "shapes",
     [
-        *([(1, 27), (5_000, 27)], [(5_000, 27), (1, 27)], [(3, 1), (3, 4_097)], [(3, 1, 9), (3, 500, 9)]),
-        *([(1, 1), (40, 70)], [(1, 70_001), (2, 1)], [(5, 1, 67), (1, 40, 67)]),
+        *([(1, 27), (9_800, 27)], [(9_800, 27), (1, 27)], [(3, 1), (3, 4_097)], [(3, 1, 9), (3, 500, 9)]),
+        *([(1, 1), (40, 70)], [(1, 140_001), (2, 1)], [(5, 1, 67), (1, 40, 67)]),
     ],
     ids=str,
 )

@@ -423,7 +423,8 @@ def test_outs_may_not_overlap_each_other(gradient):
             assert gradient(*arrays, out=pair)[0] is pair[0]
 
 
-@pytest.mark.parametrize("shape", [(6, 7), (50, 4_100), (7, 30_000)], ids=str)
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("shape", [(6, 7), (65, 4_100), (9, 30_000)], ids=str)
 def test_in_place(gradient, dtype, shape, same_bits):
     """Into the inputs themselves, each its own gradient and the other's; and into parts of them."""
     measure = gradient.measure
@@ -464,7 +465,8 @@ def test_in_place_along_other_axes(gradient, dtype, same_bits):
                 assert all(same_bits(a, b) for a, b in zip(got, want, strict=True)), (axis, order)
 
 
-@pytest.mark.parametrize("shape", [(6, 7), (50, 4_100)], ids=str)
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("shape", [(6, 7), (65, 4_100)], ids=str)
 def test_values_and_gradients_in_place(gradient, dtype, shape, same_bits):
     """The value goes into a part of one input, the gradient into another one; or into that itself where there is one."""
     measure = gradient.measure

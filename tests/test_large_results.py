@@ -20,6 +20,8 @@ OFFSETS = [0, 4, 7]
 
 Logits = tuple[np.ndarray, np.ndarray]
 
+pytestmark = pytest.mark.usefixtures("many_threads")
+
 
 @pytest.fixture(scope="module", params=LENGTHS)
 def logits(request: pytest.FixtureRequest) -> Logits:

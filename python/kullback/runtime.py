@@ -89,8 +89,8 @@ def threads(n: int) -> _Setting[int]:
     """Use at most `n` threads, inside a ``with`` block and for calls from this thread.
 
     OpenMP's limit (``OMP_NUM_THREADS``) holds as well. Calls of fewer than 2^16 elements use one thread anyhow, and
-    so do those of fewer than 2^18 where none came in the millisecond before: threads sleep then, and waking them
-    takes as long as the work. A forked child always computes serially.
+    so do those of fewer than 2^18 if this thread had no call of 2^16 or more in the millisecond before: threads
+    sleep then, and waking them takes as long as the work. A forked child always computes serially.
 
     Parameters
     ----------

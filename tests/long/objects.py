@@ -3,7 +3,7 @@
 A template that is instantiated in the AVX-512 object as a weak symbol may be the copy that the linker keeps for
 everybody. So the object files of the targets may hold nothing that a linker could share.
 
-    python3 tests/long/objects.py BUILD [PREFIX]
+    python3 tests/long/objects.py [--prefix PREFIX] BUILD TARGET...
 
 BUILD is a directory where CMake has built them, PREFIX that of nm and objdump for other machines' files, such as
 "aarch64-linux-gnu-". Exits with status 1 where something is wrong.
@@ -11,6 +11,7 @@ BUILD is a directory where CMake has built them, PREFIX that of nm and objdump f
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ STREAMING = {"x86_64_v3", "x86_64_v4"}
 
 
 def run(*command: str | Path) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def findings(target: str, path: Path, prefix: str) -> Iterator[str]:
@@ -56,16 +57,22 @@ def findings(target: str, path: Path, prefix: str) -> Iterator[str]:
 
 
 def main() -> int:
-    build, prefix = Path(sys.argv[1]), "".join(sys.argv[2:])
-    objects = sorted(build.glob("CMakeFiles/kullback_*.dir/cpp/target.cpp.o"))
-    if not objects:
-        print(f"there are no object files in {build}")
-        return 1
+    parser = argparse.ArgumentParser(description="Object files of targets")
+    parser.add_argument("--prefix", default="", help="of nm and objdump")
+    parser.add_argument("build", type=Path, help="where CMake has built them")
+    parser.add_argument("targets", nargs="+", help="whose there have to be, and no others")
+    arguments = parser.parse_args()
+    objects = {
+        path.parts[-3].removeprefix("kullback_").removesuffix(".dir"): path
+        for path in arguments.build.glob("CMakeFiles/kullback_*.dir/cpp/target.cpp.o")
+    }
     failed = 0
-    for path in objects:
-        target = path.parts[-3].removeprefix("kullback_").removesuffix(".dir")
-        found = list(findings(target, path, prefix))
-        print(f"{target}: {'; '.join(found) or 'alone'}")
+    if set(objects) != set(arguments.targets):
+        print(f"expected object files of {', '.join(arguments.targets)}, found {', '.join(objects)}")
+        failed = 1
+    for target, path in objects.items():
+        found = list(findings(target, path, arguments.prefix))
+        print(f"{target}: {'; '.join(found) or 'nothing leaks'}")
         failed += len(found)
     return int(failed > 0)
 
