@@ -2,9 +2,9 @@
 
 A sample lasts long enough for the clock. Before the first of each side some calls go untimed, unless they are long
 ones: they wake that side's threads (ours for the second of them), leave the caches as that side leaves them, and give
-the cores, which may have been idle, the time to speed up. Pools of threads go on spinning after a
-call, for milliseconds; where the two sides have pools of their own there is a pause between them, so that neither is
-timed against the other's spinning threads.
+the cores, which may have been idle, the time to speed up. Pools of threads go on spinning after a call, for
+milliseconds; where the two sides have pools of their own there is a pause between them, so that neither is timed
+against the other's spinning threads.
 """
 
 from __future__ import annotations
