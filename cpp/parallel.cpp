@@ -46,9 +46,10 @@ std::int64_t now() {
 #if defined(__linux__)
 int this_core() { return sched_getcpu(); }
 
-/// Whether system calls are filtered: services are killed for those that theirs does not expect.
+/// Whether this thread's system calls are filtered: services are killed for those that theirs does not expect. (A
+/// filter may be set at any time.)
 bool is_filtered() {
-  std::FILE* const status = std::fopen("/proc/self/status", "r");
+  std::FILE* const status = std::fopen("/proc/thread-self/status", "r");
   if (status == nullptr) return true;
   int mode = 1;
   for (char line[256]; std::fgets(line, sizeof(line), status) != nullptr;) {
@@ -60,8 +61,7 @@ bool is_filtered() {
 
 /// Moves this thread, one of a team, to another core if there is one for each. It may come back.
 void leave_core(int core, std::size_t team) {
-  static const bool filtered = is_filtered();
-  if (filtered) return;
+  if (is_filtered()) return;
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
   if (static_cast<std::size_t>(CPU_COUNT(&allowed)) < team) return;
