@@ -84,10 +84,10 @@ struct RowBatch {
   std::size_t rows = 0;
   std::size_t n = 0;
   const RowStates* normalizers = nullptr;  ///< for kernels that have a normalizer: its finished states
-  /// Where a kernel that takes exponentials of what it reads, and `keeps_exponentials`, leaves them; or null.
+  /// Where a kernel that takes exponentials of what it reads, and keeps them, leaves them; or null.
   T* exponentials = nullptr;
   std::ptrdiff_t exponentials_stride = 0;
-  /// Rows of results that a kernel which `keeps_exponentials` writes besides, their elements from `delayed_from` on; or
+  /// Rows of results that such a kernel writes besides, their elements from `delayed_from` on; or
   /// null. The exponentials of one may lie where those of this batch's row go: each is read before it is replaced.
   DelayedRows<T>* delayed = nullptr;
   std::size_t delayed_from = 0;
@@ -123,7 +123,8 @@ struct RowKernel {
   const RowKernel* shortcut;
   /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
   std::size_t short_row;
-  bool keeps_exponentials;  ///< see RowBatch
+  /// Of rows up to this length it leaves the exponentials where RowBatch says.
+  std::size_t keeps_up_to;
 };
 
 /// What the gradients of some rows are multiplied by.
@@ -297,6 +298,9 @@ struct Target {
   /// 1 / log(base) to twice the precision of float64.
   Partial (*reciprocal_log)(double base);
 };
+
+/// One bit for each of that many rows of a tile.
+constexpr std::uint64_t first_bits(std::size_t rows) { return ~std::uint64_t{0} >> (tile_rows - rows); }
 
 /// Whether a row's result is so small that it has to be taken again, magnified.
 template <class T>

@@ -31,9 +31,6 @@ struct Tile {
   }
 };
 
-/// One bit for each of that many rows of a tile.
-constexpr std::uint64_t first_bits(std::size_t rows) { return ~std::uint64_t{0} >> (tile_rows - rows); }
-
 /// Takes log sum exp(z - max z) again, magnified, of rows where it is too small for a sum in natural units.
 /// `evaluate_again(row, setting, states)` makes the finished states of one row.
 template <class T, class Evaluate>
@@ -157,7 +154,7 @@ class RowJob {
     constexpr std::size_t enough_rows = 8;
     transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= longest_short_row && rows_ >= enough_rows;
     // Columns that are kept are to come from the second-level cache.
-    constexpr std::size_t longest_kept = 2048;
+    constexpr std::size_t longest_kept = (std::size_t{8} << 10) / sizeof(T);
     if (transposes_ || (fetches && side_by_side_ && n_ <= longest_kept)) {
       // Those of the inputs and, after them, exponentials.
       columns_.reset(new T[static_cast<std::size_t>(threads_ * (inputs_.count() + 1)) * n_ * tile_rows]);
@@ -167,7 +164,7 @@ class RowJob {
   /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place; or where its
   /// logits are found as columns.
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
-    if (!kernel.keeps_exponentials) return {};
+    if (n_ > kernel.keeps_up_to) return {};
     T* const buffer = columns_ ? columns(tile.thread, inputs_.count()) : nullptr;
     if (transposes(kernel)) {
       if (results.rows == nullptr) return {};
@@ -482,26 +479,23 @@ template <class T, class Evaluate, class Emit>
 void with_results(const Tile& tile, const Setting& setting, Evaluate&& evaluate, Emit&& emit, Results results = {}) {
   RowStates states;
   evaluate(tile, setting, states);
-  std::uint64_t skip = 0, drowned_rows = 0;
   static_assert(tile_rows <= 64);
-  std::size_t count = 0;
+  const double* const value = states.hi[results.decisive];
+  std::uint64_t skip = 0, drowned_rows = 0, overflowed_rows = 0;
   for (std::size_t r = 0; r < tile.rows; ++r) {
-    if (!drowned<T>(states.hi[results.decisive][r])) continue;
-    drowned_rows |= std::uint64_t{1} << r;
-    ++count;
+    drowned_rows |= std::uint64_t{drowned<T>(value[r])} << r;
+    overflowed_rows |= std::uint64_t{results.know_mass_unit && std::isinf(value[r])} << r;
   }
-  constexpr std::size_t many = 4;
-  if (count >= many) skip = emit_magnified<T>(tile, setting, drowned_rows, evaluate, emit);
-  for (std::size_t r = 0; r < tile.rows; ++r) {
-    if ((skip >> r & 1) != 0) continue;
+  constexpr int many = 4;
+  if (__builtin_popcountll(drowned_rows) >= many) {
+    skip = emit_magnified<T>(tile, setting, drowned_rows, evaluate, emit);
+  }
+  for (std::uint64_t left = (drowned_rows | overflowed_rows) & ~skip; left != 0; left &= left - 1) {
+    const auto r = static_cast<std::size_t>(__builtin_ctzll(left));
     const auto again = [&](Units units) { return emit_again(tile.row(r), setting, units, evaluate, emit); };
-    const double result = states.hi[results.decisive][r];
-    bool done = false;
-    if (drowned<T>(result)) {
-      done = again({magnification, magnification}) || (results.know_mass_unit && again({magnification, 1}));
-    } else if (results.know_mass_unit && std::isinf(result)) {
-      done = again({1, 1 / magnification});
-    }
+    const bool done = (drowned_rows >> r & 1) != 0 ? again({magnification, magnification}) ||
+                                                         (results.know_mass_unit && again({magnification, 1}))
+                                                   : again({1, 1 / magnification});
     if (done) skip |= std::uint64_t{1} << r;
   }
   emit(tile, states, setting, skip);

@@ -34,7 +34,9 @@ namespace {
 #include "kernels/prefetch.hpp"
 #include "kernels/sums.hpp"
 #include "kernels/transpose.hpp"
+#include "kernels/states.hpp"
 #include "kernels/direct.hpp"
+#include "kernels/fixed_point.hpp"
 #include "kernels/narrow.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/columns.hpp"
@@ -78,13 +80,24 @@ constexpr std::size_t short_row() {
   return Op::reads == Reads::maxima || has_narrow_way<Op, T> || sizeof(T) == sizeof(double) ? 24 : 15;
 }
 
+/// Exponentials that were made relative to something of a block are of no use to other blocks.
 template <class Op, class T>
-constexpr RowKernel<T> row_kernel = {rows<Op, T>, columns<Op, T>, merge<Op>,          finish<Op, T>,
-                                     nullptr,     nullptr,        short_row<Op, T>(), has_direct_way<Op, T>};
+constexpr std::size_t keeps_up_to() {
+  if constexpr (has_direct_way<Op, T>) return ~std::size_t{0};
+  return has_fixed_point_way<Op, T> ? block_size : 0;
+}
+
+template <class Op>
+using Reading = typename ReadingOf<Op>::Type;
+
+template <class Op, class T>
+constexpr RowKernel<T> row_kernel = {
+    rows<Reading<Op>, T>, columns<Reading<Op>, T>, merge<Reading<Op>>, finish<Op, T>, nullptr, nullptr,
+    short_row<Op, T>(),   keeps_up_to<Op, T>()};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
 template <class Op, class T>
-constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op, T>, nullptr, nullptr, 0, false};
+constexpr RowKernel<T> rows_alone = {rows<Op, T>, nullptr, merge<Op>, finish<Op, T>, nullptr, nullptr, 0, 0};
 
 /// The kernel that reads the rows before Op does.
 template <class Op, class T>
@@ -112,14 +125,14 @@ constexpr auto columns_of() {
   if constexpr (Op::reads == Reads::normalizers) {
     return nullptr;
   } else {
-    return columns<Op, T>;
+    return columns<Reading<Op>, T>;
   }
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Op, T>,        columns_of<Op, T>(),    merge<Op>,
-                                    finish<Op, T>,      normalizer_of<Op, T>(), shortcut_of<Op, T>(),
-                                    short_row<Op, T>(), has_direct_way<Op, T>};
+constexpr RowKernel<T> kernel_of = {rows<Reading<Op>, T>, columns_of<Op, T>(),    merge<Reading<Op>>,
+                                    finish<Op, T>,        normalizer_of<Op, T>(), shortcut_of<Op, T>(),
+                                    short_row<Op, T>(),   keeps_up_to<Op, T>()};
 
 template <class Op, int Input, class T>
 constexpr const RowKernel<T>* knowledge_of() {
@@ -165,7 +178,7 @@ constexpr RowMap<T> row_map_of() {
 template <class Op, class T>
 constexpr ColumnMap<T> column_map_of() {
   if constexpr (has_direct_map<Op, T>) {
-    return map_columns<Op>;
+    return map_columns<DirectOf<Op, T>, T>;
   } else {
     return nullptr;
   }
@@ -173,8 +186,8 @@ constexpr ColumnMap<T> column_map_of() {
 
 template <class Op, class T>
 constexpr RowTerms<T> row_terms_of() {
-  if constexpr (has_direct_map<Op, T> && has_streams) {
-    return row_terms<Op>;
+  if constexpr (has_direct_map<Op, T> && same<T, float> && has_streams) {
+    return row_terms<DirectOf<Op, T>>;
   } else {
     return nullptr;
   }

@@ -345,7 +345,10 @@ def logit_regimes(dtype: Float) -> dict[str, tuple[Array, Array]]:
     most, least = float(info.max), float(info.smallest_subnormal)
     near = normal(3).astype(dtype)
     one_ulp = 1 + rng.integers(-1, 2, n) * float(info.eps)
-    gaps = [5, 20, 40, 80, 87, 95, 100] if single else [20, 40, 100, 350, 700, 709, 740]
+    gaps = [5, 12, 16, 20, 40, 60, 80, 87, 95, 100] if single else [5, 12, 16, 20, 40, 100, 350, 700, 709, 740]
+    edge, low, high = (43.0, 80, 110) if single else (600.0, 680, 760)
+    nearby = -rng.exponential(1, n)
+    nearby[n // 2] = 0
     result = {
         "uniform noise": (rng.uniform(-1, 1, n), rng.uniform(-1, 1, n)),
         **{f"gaussian, {scale}": (normal(scale), normal(scale)) for scale in (1, 10, 100)},
@@ -357,6 +360,9 @@ def logit_regimes(dtype: Float) -> dict[str, tuple[Array, Array]]:
         "all equal": (np.full(n, 3.1), np.full(n, -2.7)),
         "ties of the maximum": (rng.choice([-3.0, 0.5, 2.0], n), rng.choice([-1.0, 2.0], n)),
         "far from 0": (1e4 + normal(20), -1e4 + normal(20)),
+        "largest near one edge": (nearby + edge * 0.999, nearby + edge * 1.001),
+        "largest near the other edge": (nearby - edge * 0.999, nearby - edge * 1.001),
+        "some far below": tuple(np.where(rng.random(n) < 0.3, -rng.uniform(low, high, n), nearby) for _ in range(2)),
         "masked": (np.where(hidden == -np.inf, -np.inf, masked(0.3)), hidden),
         "almost all masked": (np.where(np.arange(n) % 16 == 0, normal(1), -np.inf), normal(1)),
         "all magnitudes": tuple(signs() * 10 ** rng.uniform(-40, 37 if single else 300, n) for _ in range(2)),

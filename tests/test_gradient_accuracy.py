@@ -435,6 +435,19 @@ def test_rows_of_logits(name: str, wrt: str, regime: str, dtype: Float) -> None:
             assert_close(got, in_units(exact, unit), index, f"length {n}, {unit}")
 
 
+@both_types
+def test_large_and_small_factors(dtype: Float) -> None:
+    """What is too small beside 1 may count beside a large factor, and an impossible class never does."""
+    single = dtype is np.float32
+    largest, far = (38, 100.0) if single else (300, 745.0)
+    z = np.array([1.5, 0.25, -3.0, 1.5 - far / 2, 1.5 - far, -np.inf], dtype)
+    oracle_of = oracle("logsumexp", "z", [z])
+    for factor in [*(10.0**k for k in range(-largest, largest + 1, 6 if single else 20)), 63.9, 64.1, -1e20]:
+        unit = {"grad_output": dtype(factor)}
+        assert_close(gradient("logsumexp", "z", z, **unit), in_units(oracle_of, unit), np.arange(z.size), f"{unit}")
+        assert gradient("logsumexp", "z", z, **unit)[-1] == 0
+
+
 # Sums over what was broadcast
 
 

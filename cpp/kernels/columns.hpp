@@ -18,6 +18,15 @@ KULLBACK_INLINE bool looks_ahead(const ColumnBatch<T>& batch) {
   return false;
 }
 
+/// Adds the sums that stand in for lanes, as a row's lanes are added.
+template <class ColumnSum, std::size_t Lanes>
+KULLBACK_INLINE const ColumnSum& merged(ColumnSum (&sums)[Lanes]) {
+  for (std::size_t half = Lanes / 2; half > 0; half /= 2) {
+    for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
+  }
+  return sums[0];
+}
+
 /// Sums `count` columns, as many as a group holds or fewer, from `first` on.
 ///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
@@ -80,30 +89,29 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
                               }
                             });
   }
-  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half; ++lane) sums[lane].merge(sums[lane + half]);
-  }
+  const ColumnSum& sum = merged(sums);
   for (int k = 0; k < Op::sums; ++k) {
-    store_columns(states.hi[k], sums[0].by_lane(k).hi);
-    store_columns(states.lo[k], sums[0].by_lane(k).lo);
+    store_columns(states.hi[k], sum.by_lane(k).hi);
+    store_columns(states.lo[k], sum.by_lane(k).lo);
   }
   if (batch.n == 0) {
     for (std::size_t i = 0; i < count; ++i) note_empty<Op>(states, first + i);
   }
 }
 
-template <class Op>
-KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<float>& batch, const Setting& setting,
-                                              RowStates& states, std::size_t first, std::size_t count) {
+template <class Op, class T>
+KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states,
+                                              std::size_t first, std::size_t count) {
   for (std::size_t done = 0; done < count; done += Group<double>::size) {
     const std::size_t rest = count - done;
     read_columns<Op>(batch, setting, states, first + done, rest < Group<double>::size ? rest : Group<double>::size);
   }
 }
 
-/// What reads the columns that float32 lanes are not good enough for. (A pointer, so that one copy of the rest serves.)
-using ReadWidely = void (*)(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                            std::size_t first, std::size_t count);
+/// What reads the columns that a shorter way is not good enough for. (A pointer, so that one copy of the rest serves.)
+template <class T>
+using ReadWidely = void (*)(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states, std::size_t first,
+                            std::size_t count);
 
 /// Copies those of up to 16 numbers whose bit is set.
 KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std::uint64_t every, double* to,
@@ -154,7 +162,7 @@ class DirectPart {
         });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                              ReadWidely read_widely) {
+                              ReadWidely<float> read_widely) {
     double most[Pack<float>::size], mass[Pack<float>::size];
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     const std::uint64_t fitting = every & columns_.results(count_, most, mass);
@@ -171,7 +179,7 @@ class DirectPart {
 
 /// Columns of up to 16 rows, in a function of their own, as of read_short_columns_narrowly.
 KULLBACK_OUT_OF_LINE void read_short_columns_directly(const ColumnBatch<float>& batch, const Setting& setting,
-                                                      RowStates& states, ReadWidely read_widely) {
+                                                      RowStates& states, ReadWidely<float> read_widely) {
   constexpr std::size_t some = Pack<float>::size;
   for (std::size_t first = 0; first < batch.columns; first += some) {
     DirectPart part;
@@ -193,7 +201,7 @@ struct ColumnInputs {
 
 KULLBACK_INLINE void keep_narrow(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
                                  std::size_t first, std::size_t count, std::uint64_t fitting, const double* totals,
-                                 ReadWidely read_widely) {
+                                 ReadWidely<float> read_widely) {
   const std::uint64_t every = (std::uint64_t{1} << count) - 1;
   fitting &= every;
   if (fitting != every) read_widely(batch, setting, states, first, count);
@@ -211,7 +219,7 @@ KULLBACK_OUT_OF_LINE void read_short_columns_narrowly(const ColumnBatch<float>& 
     double totals[some];
     const std::uint64_t fitting =
         NarrowColumns<Op>::results_of_short(batch.n, ColumnInputs<Op::inputs>(batch, first, count), count, totals);
-    keep_narrow(batch, setting, states, first, count, fitting, totals, read_columns_widely<Op>);
+    keep_narrow(batch, setting, states, first, count, fitting, totals, read_columns_widely<Op, float>);
   }
 }
 
@@ -230,7 +238,7 @@ class NarrowPart {
     columns_.read(row, end, ColumnInputs<Op::inputs>(batch, first_, count_));
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                              ReadWidely read_widely) {
+                              ReadWidely<float> read_widely) {
     double totals[Pack<float>::size];
     const std::uint64_t fitting = columns_.results(count_, totals);
     keep_narrow(batch, setting, states, first_, count_, fitting, totals, read_widely);
@@ -263,7 +271,7 @@ class LabelledPart {
         });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                              ReadWidely read_widely) {
+                              ReadWidely<float> read_widely) {
     using Wide = DirectLabels::Wide;
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     double results[4][lanes] = {};
@@ -296,7 +304,7 @@ class LabelledPart {
 /// rows of the next. What lies on the lines and pages of these rows is used before it is gone.
 template <class Part>
 KULLBACK_OUT_OF_LINE void read_parts(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
-                                     ReadWidely read_widely) {
+                                     ReadWidely<float> read_widely) {
   constexpr std::size_t some = Pack<float>::size;
   Part parts[tile_rows / some];
   const bool ahead = looks_ahead<Part::inputs>(batch);
@@ -322,27 +330,71 @@ KULLBACK_OUT_OF_LINE void read_parts(const ColumnBatch<float>& batch, const Sett
   }
 }
 
+/// Columns of float64 logits.
+KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
+                                                      RowStates& states, ReadWidely<double> read_widely) {
+  constexpr std::size_t group = Group<double>::size, lanes = Pack<double>::size;
+  constexpr int Width = Group<double>::bytes;
+  using V = Group<double>;
+  const bool ahead = looks_ahead<1>(batch);
+  for (std::size_t first = 0; first < batch.columns; first += group) {
+    const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
+    const double* const columns = batch.in[0] + first;
+    const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
+      if (ahead) prefetch_rows_ahead(columns, batch.step[0], batch.n, count, row);
+      return load_wide<Width>(columns + static_cast<std::ptrdiff_t>(row) * batch.step[0], count, 0);
+    };
+    V most = broadcast_like<V>(-Constants<double>::infinity);
+    for (std::size_t row = 0; row < batch.n; ++row) most = max(row_of(row), most);
+    const FixedPointScale<V> scale(most);
+    FixedPointSum<Width> sums[lanes];
+    for (std::size_t row = 0; row < batch.n; ++row) {
+      const V exponentials = scale.exponential(row_of(row));
+      if (batch.exponentials != nullptr) store(batch.exponentials + row * tile_rows + first, exponentials);
+      sums[row % lanes].add(exponentials);
+    }
+    const auto sum = merged(sums).total();
+    store_wide(states.max[0] + first, most, count);
+    store_wide(states.hi[0] + first, sum.hi, count);
+    store_wide(states.lo[0] + first, sum.lo, count);
+  }
+  const std::uint64_t every = first_bits(batch.columns),
+                      fitting = every & fixed_point_masses(states, batch.columns, batch.n);
+  for (std::size_t first = 0; fitting != every && first < batch.columns; first += group) {
+    const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
+    const std::uint64_t left = (every & ~fitting) >> first & first_bits(count);
+    if (left == 0) continue;
+    RowStates others;
+    read_widely(batch, setting, others, first, count);
+    for (std::size_t i = first; i < first + count; ++i) {
+      if ((left >> (i - first) & 1) == 0) continue;
+      states.max[0][i] = others.max[0][i];
+      states.hi[0][i] = others.hi[0][i];
+      states.lo[0][i] = others.lo[0][i];
+    }
+  }
+}
+
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
-      read_short_columns_directly(batch, setting, states, read_columns_widely<Op>);
+      read_short_columns_directly(batch, setting, states, read_columns_widely<Op, T>);
     } else {
-      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op>);
+      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op, T>);
     }
   } else if constexpr (has_labelled_way<Op, T>) {
-    read_parts<LabelledPart>(batch, setting, states, read_columns_widely<Op>);
+    read_parts<LabelledPart>(batch, setting, states, read_columns_widely<Op, T>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);
     } else {
-      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Op>);
+      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Op, T>);
     }
   } else {
-    constexpr std::size_t group = Group<double>::size;
-    for (std::size_t first = 0; first < batch.columns; first += group) {
-      const std::size_t rest = batch.columns - first;
-      read_columns<Op>(batch, setting, states, first, rest < group ? rest : group);
+    if constexpr (has_fixed_point_way<Op, T>) {
+      if (setting.one == 1) return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
     }
+    read_columns_widely<Op>(batch, setting, states, 0, batch.columns);
   }
 }

@@ -309,24 +309,21 @@ struct DirectFactors {
   float hi[tile_rows] = {}, lo[tile_rows] = {};
   std::uint64_t fitting = 0;  ///< one bit per row; the others are too extreme
 
-  /// Of rows with those maxima and log sum exp(z - max z), times `factors` or, where that is null, 1.
-  KULLBACK_INLINE DirectFactors(const double* most, const double* log_sum, const double* factors, std::size_t rows) {
-    using Lanes = Pack<double>;
+  /// Of rows whose largest logits and log sum exp(z - max z) are known, times `factors` or, where that is null, 1.
+  KULLBACK_OUT_OF_LINE DirectFactors(const RowStates& known, const RowFactors* factors, std::size_t rows) {
     // Logits below direct_lowest have results that round to 0 then, and low parts have digits enough.
     constexpr double largest = 0x1p-26, least = 0x1p-120;
-    for (std::size_t first = 0; first < rows; first += Lanes::size) {
-      const std::size_t count = rows - first;
-      const auto m = load_wide(most + first, count, 0), rest = load_wide(log_sum + first, count, 0);
-      const auto factor = factors == nullptr ? broadcast<double>(1.0) : load_wide(factors + first, count, 1);
-      const auto x =
-          exp_of_gap(Pair<Lanes, Nothing>{-(m + rest), {}}, 1).hi * (factor * from_exponent<double>(-direct_shift));
-      store_wide(hi + first, x, count);
-      store_wide(lo + first, x - load_wide(hi + first, count, 0), count);
+    for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+      const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
+      const auto factor = factors == nullptr ? broadcast<double>(1.0) : lanes.load(factors->hi, 1);
+      const auto x = exp_of_gap(exactly<Spare>(-(m + rest)), 1).hi * (factor * from_exponent<double>(-direct_shift));
+      store_wide(hi + lanes.first, x, lanes.count);
+      store_wide(lo + lanes.first, x - load_wide(hi + lanes.first, lanes.count, 0), lanes.count);
       const auto in_range = (abs(x) < largest) & ((abs(x) > least) | (factor == 0));
       // What is certain is to be 1, and exponentials are not exact.
       const auto uncertain = (rest > 0) & (rest < 64);
-      fitting |= to_word((broadcast(direct_largest_max) >= abs(m)) & uncertain & in_range) << first;
-    }
+      fitting |= to_word((broadcast(direct_largest_max) >= abs(m)) & uncertain & in_range) << lanes.first;
+    });
   }
 
   KULLBACK_INLINE bool fits(std::size_t row) const { return (fitting >> row & 1) != 0; }
@@ -344,16 +341,16 @@ struct DirectShift {
   float hi[tile_rows] = {}, lo[tile_rows] = {};
   std::uint64_t fitting = 0;  ///< one bit per row; of the others the sum would lose digits
 
-  KULLBACK_INLINE DirectShift(const double* most, const double* log_sum, const double*, std::size_t rows) {
+  KULLBACK_OUT_OF_LINE DirectShift(const RowStates& known, const RowFactors*, std::size_t rows) {
     constexpr double largest = 0x1p100, least = 0x1p-100, least_share = 0x1p-25;
-    for (std::size_t first = 0; first < rows; first += Pack<double>::size) {
-      const std::size_t count = rows - first;
-      const auto m = load_wide(most + first, count, 0), rest = load_wide(log_sum + first, count, 0);
+    for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+      const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
       const auto x = m + rest;
-      store_wide(hi + first, x, count);
-      store_wide(lo + first, x - load_wide(hi + first, count, 0), count);
-      fitting |= to_word((broadcast(largest) >= abs(m)) & (rest >= least) & (rest >= abs(m) * least_share)) << first;
-    }
+      store_wide(hi + lanes.first, x, lanes.count);
+      store_wide(lo + lanes.first, x - load_wide(hi + lanes.first, lanes.count, 0), lanes.count);
+      const auto fits = (broadcast(largest) >= abs(m)) & (rest >= least) & (rest >= abs(m) * least_share);
+      fitting |= to_word(fits) << lanes.first;
+    });
   }
 
   KULLBACK_INLINE bool fits(std::size_t row) const { return (fitting >> row & 1) != 0; }
@@ -363,36 +360,6 @@ struct DirectShift {
     return (logit - high) - low;
   }
 };
-
-/// The results of a row, of what `of` makes of its elements.
-template <class Direct, class Of>
-KULLBACK_INLINE void direct_map(const float* in, std::size_t n, float high, float low, float* out, Of of) {
-  constexpr std::size_t lanes = Pack<float>::size, group = Group<float>::size;
-  const auto map = [=](auto x) KULLBACK_INLINE_LAMBDA {
-    using V = decltype(x);
-    return Direct::map(of(x), broadcast_like<V>(high), broadcast_like<V>(low));
-  };
-  std::size_t i = 0;
-  for (; i + group <= n; i += group) store(out + i, map(load<float, group * sizeof(float)>(in + i)));
-  for (; i + lanes <= n; i += lanes) store(out + i, map(load(in + i)));
-  if (i < n) partial_store(out + i, n - i, map(partial_load(in + i, n - i, 0.0F)));
-}
-
-/// Those of columns.
-template <class Direct>
-KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t columns, std::size_t n, const float* in,
-                                        std::ptrdiff_t in_step, float* out, std::ptrdiff_t out_step) {
-  constexpr std::size_t lanes = Pack<float>::size;
-  for (std::size_t row = 0; row < n; ++row, in += in_step) {
-    if (are_on_other_pages<float>(out_step)) prefetch_rows_ahead(out, out_step, n, columns, row);
-    for (std::size_t first = 0; first < columns; first += lanes) {
-      const std::size_t count = columns - first;
-      const auto high = load(direct.hi + first), low = load(direct.lo + first);
-      const auto x = count >= lanes ? load(in + first) : partial_load(in + first, count, 0.0F);
-      store_some(out + first + static_cast<std::ptrdiff_t>(row) * out_step, Direct::map(x, high, low), count);
-    }
-  }
-}
 
 /// Writes the elements of a line that are there. Lines go past the caches as a whole: what is written of them in parts
 /// waits for the memory, and all that follows waits with it.

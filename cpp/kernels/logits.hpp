@@ -155,6 +155,11 @@ struct LogSumExp : LogNormalizer<1> {
   }
 };
 
+template <>
+struct ReadingOf<LogSumExp> {
+  using Type = LogNormalizer<1>;
+};
+
 /// p times a deviation from a mean.
 template <class V, class Low>
 KULLBACK_INLINE Element<V, Low> weighted_deviation(Pair<V, Low> log_p, Pair<V, Low> deviation) {

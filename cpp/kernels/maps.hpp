@@ -187,15 +187,44 @@ struct Factor {
   }
 };
 
-/// Whether results are made of float32 exponentials or logits by two numbers of the row.
-template <class Op, class T>
-constexpr bool has_direct_map = !same<typename Op::Direct, Nothing> && same<T, float>;
+/// The results of a row, of what `of` makes of its elements.
+template <class Direct, class T, class Of>
+KULLBACK_INLINE void direct_map(const T* in, std::size_t n, T high, T low, T* out, Of of) {
+  constexpr std::size_t lanes = Pack<T>::size, group = Group<T>::size;
+  const auto map = [=](auto x) KULLBACK_INLINE_LAMBDA {
+    using V = decltype(x);
+    return Direct::map(of(x), broadcast_like<V>(high), broadcast_like<V>(low));
+  };
+  std::size_t i = 0;
+  for (; i + group <= n; i += group) store(out + i, map(load<T, Group<T>::bytes>(in + i)));
+  for (; i + lanes <= n; i += lanes) store(out + i, map(load(in + i)));
+  if (i < n) partial_store(out + i, n - i, map(partial_load(in + i, n - i, T{0})));
+}
 
-/// Larger groups are a tenth faster, and worth their room for softmax, its logarithm and what is a multiple of it. Of
-/// float32 few of their rows come here.
+/// Those of columns.
+template <class Direct, class T>
+KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t columns, std::size_t n, const T* in,
+                                        std::ptrdiff_t in_step, T* out, std::ptrdiff_t out_step) {
+  constexpr std::size_t lanes = Pack<T>::size;
+  for (std::size_t row = 0; row < n; ++row, in += in_step) {
+    if (are_on_other_pages<T>(out_step)) prefetch_rows_ahead(out, out_step, n, columns, row);
+    for (std::size_t first = 0; first < columns; first += lanes) {
+      const std::size_t count = columns - first;
+      const auto high = load(direct.hi + first), low = load(direct.lo + first);
+      const auto x = count >= lanes ? load(in + first) : partial_load(in + first, count, T{0});
+      store_some(out + first + static_cast<std::ptrdiff_t>(row) * out_step, Direct::map(x, high, low), count);
+    }
+  }
+}
+
+/// Whether results are made of exponentials or logits by two numbers of the row.
+template <class Op, class T>
+constexpr bool has_direct_map = !same<DirectOf<Op, T>, Nothing>;
+
+/// Larger groups are a tenth faster, and worth their room for float64's log_softmax.
 template <class Op, class T>
 constexpr int result_group_bytes =
-    has_direct_map<Op, float> && same<T, double> ? Group<double>::bytes : small_group_bytes;
+    has_direct_map<Op, float> && !has_direct_map<Op, T> ? Group<double>::bytes : small_group_bytes;
 
 /// Maps a row, given what is known of it. A gradient is multiplied by the row's factor.
 template <class Op, class T>
@@ -241,12 +270,11 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
     map_row<Op>(in, batch.in.n, known, batch.factors, row, setting, out);
   };
   if constexpr (has_direct_map<Op, T>) {
-    using Direct = typename Op::Direct;
-    const Direct direct(known->max[0], known->hi[RowStates::log_sum], Op::is_gradient ? batch.factors->hi : nullptr,
-                        batch.in.rows);
-    const float* kept = batch.in.exponentials;
+    using Direct = DirectOf<Op, T>;
+    const Direct direct(*known, batch.factors, batch.in.rows);
+    const T* kept = batch.in.exponentials;
     for_each_row([&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-      const auto map = [&](const float* from, auto of) KULLBACK_INLINE_LAMBDA {
+      const auto map = [&](const T* from, auto of) KULLBACK_INLINE_LAMBDA {
         direct_map<Direct>(from, batch.in.n, direct.hi[row], direct.lo[row], out, of);
       };
       const auto same_again = [](auto x) KULLBACK_INLINE_LAMBDA { return x; };
@@ -256,8 +284,11 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
         map(in[0], same_again);
       } else if (kept != nullptr) {
         map(kept, same_again);
-      } else {
+      } else if constexpr (same<T, float>) {
         map(in[0], [](auto x) KULLBACK_INLINE_LAMBDA { return direct_exp(x); });
+      } else {
+        const FixedPointScale<double> scale(known->max[0][row]);
+        map(in[0], [=](auto x) KULLBACK_INLINE_LAMBDA { return scale.exponential(x); });
       }
       if (kept != nullptr) kept += batch.in.exponentials_stride;
     });
@@ -266,21 +297,19 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
-template <class Op>
+template <class Direct>
 std::uint64_t row_terms(const RowStates& known, const RowFactors* factors, std::size_t rows, float* hi, float* lo) {
-  const typename Op::Direct direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
-                                   rows);
+  const Direct direct(known, factors, rows);
   std::memcpy(hi, direct.hi, rows * sizeof(float));
   std::memcpy(lo, direct.lo, rows * sizeof(float));
   return direct.fitting;
 }
 
-/// Columns of softmax, of exponentials that were kept, or of log_softmax.
-template <class Op>
+/// Columns of results, of exponentials that were kept or of logits.
+template <class Direct, class T>
 std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
-                          const float* in, std::ptrdiff_t in_step, float* out, std::ptrdiff_t out_step) {
-  const typename Op::Direct direct(known.max[0], known.hi[RowStates::log_sum], Op::is_gradient ? factors->hi : nullptr,
-                                   columns);
+                          const T* in, std::ptrdiff_t in_step, T* out, std::ptrdiff_t out_step) {
+  const Direct direct(known, factors, columns);
   direct_map_columns(direct, columns, n, in, in_step, out, out_step);
   return direct.fitting;
 }

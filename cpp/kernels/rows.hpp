@@ -2,7 +2,8 @@
 ///
 /// Data are worked on in float64 lanes: element i of a block goes to lane i mod 8. Lanes are added by a fixed tree,
 /// lane j and lane j + half, again and again. Blocks are merged in order. Nothing else decides the bits of a result.
-/// Float32 data that float32 lanes are good enough for have ways of their own, see direct.hpp and narrow.hpp.
+/// Float32 data that float32 lanes are good enough for have ways of their own, see direct.hpp and narrow.hpp, and the
+/// mass of float64 logits has, see fixed_point.hpp.
 ///
 /// float32 data are widened as they are loaded. Their terms then have digits to spare, so that a result is rounded
 /// once, when it is stored. It takes fewer operations than float32 lanes do that carry their rounding errors along.
@@ -35,14 +36,11 @@ struct ShortcutOf {
 template <class Op>
 constexpr bool is_shortcut = false;
 
-template <class V>
-KULLBACK_INLINE V as_lanes(double x) {
-  return broadcast_like<V>(x);
-}
-template <class V>
-KULLBACK_INLINE V as_lanes(V x) {
-  return x;
-}
+/// What reads rows for an operation that makes something else of the same sums: one copy serves.
+template <class Op>
+struct ReadingOf {
+  using Type = Op;
+};
 
 // What an operation knows of its logits -------------------------------------------------------------------------------
 
@@ -300,10 +298,14 @@ KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates
   if (n == 0) note_empty<Op>(states, row);
 }
 
-/// Whether nothing but one mass is asked of float32 logits: then there is a shorter way for most of them. (Divergences
-/// of two rows need more digits, for they may be far smaller than what they are made of.)
+/// Whether nothing but one mass is asked of logits: then there is a shorter way for most of them. (Divergences of two
+/// rows need more digits, for they may be far smaller than what they are made of.)
+template <class Op>
+constexpr bool is_mass = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1;
 template <class Op, class T>
-constexpr bool has_direct_way = Op::reads == Reads::maxima && Op::inputs == 1 && Op::sums == 1 && sizeof(T) == 4;
+constexpr bool has_direct_way = is_mass<Op> && same<T, float>;
+template <class Op, class T>
+constexpr bool has_fixed_point_way = is_mass<Op> && same<T, double>;
 
 /// The lanes of a row, and its exponentials where they are to be kept.
 KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* exponentials) {
@@ -330,17 +332,18 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n, 
 constexpr std::size_t few_rows = 6;
 
 /// read_row of one operation. (A pointer, so that one copy of the rest serves.)
-using ReadRow = void (*)(const float* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
+template <class T>
+using ReadRow = void (*)(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
                          RowStates& states, std::size_t row);
-template <class Op>
-KULLBACK_OUT_OF_LINE void read_row_widely(const float* const* in, std::size_t n, const RowStates* normalizers,
+template <class Op, class T>
+KULLBACK_OUT_OF_LINE void read_row_widely(const T* const* in, std::size_t n, const RowStates* normalizers,
                                           const Setting& setting, RowStates& states, std::size_t row) {
   read_row<Op>(in, n, normalizers, setting, states, row);
 }
 
 /// Rows whose logits are too extreme are left to read_row.
 KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states,
-                                             ReadRow read_widely) {
+                                             ReadRow<float> read_widely) {
   constexpr std::size_t some = DirectRows::lanes;
   const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
     const auto r = static_cast<std::ptrdiff_t>(row);
@@ -377,6 +380,33 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
       const float* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0]};
       read_widely(in, batch.n, batch.normalizers, setting, states, first + row);
     }
+  }
+}
+
+/// Rows whose sums are not good enough are left to read_row, and those in units other than natural ones.
+KULLBACK_OUT_OF_LINE void read_rows_at_fixed_point(const RowBatch<double>& batch, const Setting& setting,
+                                                   RowStates& states, ReadRow<double> read_row) {
+  const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
+    return batch.in[0] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[0];
+  };
+  std::uint64_t fitting = 0;
+  if (setting.one == 1) {
+    double* exponentials = batch.exponentials;
+    for (std::size_t row = 0; row < batch.rows; ++row) {
+      const double* const z = row_of(row);
+      prefetch_ahead(z, batch.row_stride[0], batch.n, exponentials == nullptr ? 1 : 2);
+      const double most = largest(z, batch.n);
+      const Partial sum = fixed_point_row(z, batch.n, most, exponentials);
+      states.max[0][row] = most;
+      states.hi[0][row] = sum.hi;
+      states.lo[0][row] = sum.lo;
+      if (exponentials != nullptr) exponentials += batch.exponentials_stride;
+    }
+    fitting = fixed_point_masses(states, batch.rows, batch.n);
+  }
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    const double* const in[] = {row_of(row)};
+    if ((fitting >> row & 1) == 0) read_row(in, batch.n, batch.normalizers, setting, states, row);
   }
 }
 
@@ -463,7 +493,10 @@ constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
 template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T>) return read_rows_directly(batch, setting, states, read_row_widely<Op>);
+  if constexpr (has_direct_way<Op, T>) return read_rows_directly(batch, setting, states, read_row_widely<Op, T>);
+  if constexpr (has_fixed_point_way<Op, T>) {
+    return read_rows_at_fixed_point(batch, setting, states, read_row_widely<Op, T>);
+  }
   std::uint64_t done_before = 0;
   if constexpr (has_labelled_way<Op, T>) {
     constexpr std::size_t some = DirectRows::lanes;
@@ -492,38 +525,6 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
 }
 
 // States of rows ------------------------------------------------------------------------------------------------------
-
-/// Eight rows' worth of a state, or fewer.
-struct RowLanes {
-  std::size_t first, count;
-  bool spare;  ///< whether a calculation need not be better than float32 results are
-
-  KULLBACK_INLINE Pack<double> load(const double* from, double fill = 0) const {
-    return load_wide(from + first, count, fill);
-  }
-  template <class Digits = Working>
-  KULLBACK_INLINE PairOf<Digits, Pack<double>> load(const RowStates& states, int k) const {
-    if constexpr (same<Digits, Spare>) {
-      return {load(states.hi[k]), {}};
-    } else {
-      return {load(states.hi[k]), load(states.lo[k])};
-    }
-  }
-  KULLBACK_INLINE void store(double* to, Pack<double> x) const { store_wide(to + first, x, count); }
-  KULLBACK_INLINE void store(RowStates& states, int k, Pair<Pack<double>> x) const {
-    store(states.hi[k], x.hi);
-    store(states.lo[k], x.lo);
-  }
-  KULLBACK_INLINE void store(RowStates& states, int k, Pair<Pack<double>, Nothing> x) const {
-    store(states.hi[k], x.hi);
-    store(states.lo[k], broadcast<double>(0.0));
-  }
-};
-
-template <bool spare = false, class F>
-KULLBACK_INLINE void for_rows(std::size_t rows, F f) {
-  for (std::size_t first = 0; first < rows; first += Pack<double>::size) f(RowLanes{first, rows - first, spare});
-}
 
 template <class Op>
 void merge(RowStates& total, const RowStates& next, std::size_t rows, const Setting& setting) {

@@ -281,6 +281,16 @@ KULLBACK_INLINE Pair<V, Low> zero_where(M mask, Pair<V, Low> x) {
   return {zero_where(mask, x.hi), zero_where(mask, x.lo)};
 }
 
+/// A number, or lanes, as lanes.
+template <class V>
+KULLBACK_INLINE V as_lanes(double x) {
+  return broadcast_like<V>(x);
+}
+template <class V>
+KULLBACK_INLINE V as_lanes(V x) {
+  return x;
+}
+
 /// A number as a pair.
 template <class Digits, class V>
 KULLBACK_INLINE PairOf<Digits, V> exactly(V x) {
@@ -313,6 +323,21 @@ KULLBACK_INLINE Simd<T, B> short_polynomial(const C (&coefficients)[5], Simd<T, 
   const auto& c = coefficients;
   const auto high = fma(square, T{c[0]}, fma(x, T{c[1]}, broadcast<T, B>(c[2])));
   return fma(high, square, fma(x, T{c[3]}, broadcast<T, B>(c[4])));
+}
+
+/// The same of any number of coefficients, given x^2: even powers and odd ones apart, so that chains are half as long.
+template <class C, class T, int B, std::size_t N>
+KULLBACK_INLINE Simd<T, B> two_chain_polynomial(const C (&coefficients)[N], Simd<T, B> x, Simd<T, B> square) {
+  const auto next = [&](Simd<T, B> y, std::size_t i)
+                        KULLBACK_INLINE_LAMBDA { return fma(y, square, T{coefficients[i]}); };
+  auto former = next(broadcast<T, B>(coefficients[0]), 2), last = next(broadcast<T, B>(coefficients[1]), 3);
+#pragma GCC unroll 8
+  for (std::size_t i = 4; i + 1 < N; i += 2) {
+    former = next(former, i);
+    last = next(last, i + 1);
+  }
+  if constexpr (N % 2 == 0) return fma(former, x, last);
+  return fma(last, x, next(former, N - 1));
 }
 
 /// The polynomials that give a calculation its digits: float32's are good to 2^-28.

@@ -731,9 +731,10 @@ KULLBACK_INLINE void store_wide(T* to, Simd<double, B> a, std::size_t count) {
   }
 }
 
-/// A pack of float32 lanes, likewise.
-KULLBACK_INLINE void store_some(float* to, Pack<float> a, std::size_t count) {
-  if (count >= Pack<float>::size) {
+/// A pack of lanes of their own type, likewise.
+template <class T>
+KULLBACK_INLINE void store_some(T* to, Pack<T> a, std::size_t count) {
+  if (count >= Pack<T>::size) {
     store(to, a);
   } else {
     partial_store(to, count, a);
