@@ -330,26 +330,28 @@ KULLBACK_OUT_OF_LINE void read_parts(const ColumnBatch<float>& batch, const Sett
   }
 }
 
-/// Columns of float64 logits.
+/// Columns of float64 logits, of labels before them.
+template <bool labelled>
 KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
                                                       RowStates& states, ReadWidely<double> read_widely) {
   constexpr std::size_t group = Group<double>::size, lanes = Pack<double>::size;
   constexpr int Width = Group<double>::bytes;
   using V = Group<double>;
-  const bool ahead = looks_ahead<1>(batch);
+  constexpr int z = labelled ? 1 : 0, moment = 1, mass = 2, sums_of_column = labelled ? 3 : 1;
+  const bool ahead = looks_ahead<z + 1>(batch);
   for (std::size_t first = 0; first < batch.columns; first += group) {
     const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
-    const double* const columns = batch.in[0] + first;
-    const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-      if (ahead) prefetch_rows_ahead(columns, batch.step[0], batch.n, count, row);
-      return load_wide<Width>(columns + static_cast<std::ptrdiff_t>(row) * batch.step[0], count, 0);
+    const auto row_of = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
+      const double* const columns = batch.in[k] + first;
+      if (ahead) prefetch_rows_ahead(columns, batch.step[k], batch.n, count, row);
+      return load_wide<Width>(columns + static_cast<std::ptrdiff_t>(row) * batch.step[k], count, 0);
     };
     V most = broadcast_like<V>(-Constants<double>::infinity);
-    for (std::size_t row = 0; row < batch.n; ++row) most = max(row_of(row), most);
+    for (std::size_t row = 0; row < batch.n; ++row) most = max(row_of(z, row), most);
     const FixedPointScale<V> scale(most);
     FixedPointSum<Width> sums[lanes];
     for (std::size_t row = 0; row < batch.n; ++row) {
-      const V exponentials = scale.exponential(row_of(row));
+      const V exponentials = scale.exponential(row_of(z, row));
       if (batch.exponentials != nullptr) store(batch.exponentials + row * tile_rows + first, exponentials);
       sums[row % lanes].add(exponentials);
     }
@@ -357,9 +359,24 @@ KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>&
     store_wide(states.max[0] + first, most, count);
     store_wide(states.hi[0] + first, sum.hi, count);
     store_wide(states.lo[0] + first, sum.lo, count);
+    if constexpr (labelled) {
+      using Labels = Sum<double, Width, LabelSums::count>;
+      Labels labels[lanes] = {Labels(setting), Labels(setting), Labels(setting), Labels(setting),
+                              Labels(setting), Labels(setting), Labels(setting), Labels(setting)};
+      for (std::size_t row = 0; row < batch.n; ++row) {
+        LabelSums::add(labels[row % lanes], row_of(0, row), row_of(z, row));
+      }
+      const Labels& total = merged(labels);
+      const auto of_moment = total.by_lane(LabelSums::moment), of_mass = total.by_lane(LabelSums::mass);
+      store_wide(states.hi[moment] + first, of_moment.hi, count);
+      store_wide(states.lo[moment] + first, of_moment.lo, count);
+      store_wide(states.hi[mass] + first, of_mass.hi, count);
+      store_wide(states.lo[mass] + first, of_mass.lo, count);
+    }
   }
-  const std::uint64_t every = first_bits(batch.columns),
-                      fitting = every & fixed_point_masses(states, batch.columns, batch.n);
+  const std::uint64_t every = first_bits(batch.columns);
+  std::uint64_t fitting = every & fixed_point_masses(states, batch.columns, batch.n);
+  if constexpr (labelled) fitting &= label_information(states, batch.columns, moment, mass);
   for (std::size_t first = 0; fitting != every && first < batch.columns; first += group) {
     const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
     const std::uint64_t left = (every & ~fitting) >> first & first_bits(count);
@@ -369,8 +386,10 @@ KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>&
     for (std::size_t i = first; i < first + count; ++i) {
       if ((left >> (i - first) & 1) == 0) continue;
       states.max[0][i] = others.max[0][i];
-      states.hi[0][i] = others.hi[0][i];
-      states.lo[0][i] = others.lo[0][i];
+      for (int k = 0; k < sums_of_column; ++k) {
+        states.hi[k][i] = others.hi[k][i];
+        states.lo[k][i] = others.lo[k][i];
+      }
     }
   }
 }
@@ -393,7 +412,14 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
     }
   } else {
     if constexpr (has_fixed_point_way<Op, T>) {
-      if (setting.one == 1) return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
+      if (setting.one == 1) {
+        return read_columns_at_fixed_point<false>(batch, setting, states, read_columns_widely<Op, T>);
+      }
+    }
+    if constexpr (has_fixed_point_labels<Op, T>) {
+      if (is_plain(setting)) {
+        return read_columns_at_fixed_point<true>(batch, setting, states, read_columns_widely<Op, T>);
+      }
     }
     read_columns_widely<Op>(batch, setting, states, 0, batch.columns);
   }

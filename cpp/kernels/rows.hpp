@@ -383,29 +383,30 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
   }
 }
 
+/// The sums of all exponentials of a batch's rows, of logits that are input `z`, and S' of them; see
+/// fixed_point_masses.
+KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const RowBatch<double>& batch, int z, RowStates& states) {
+  const double* logits = batch.in[z];
+  double* exponentials = batch.exponentials;
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    prefetch_ahead(logits, batch.row_stride[z], batch.n, exponentials == nullptr ? z + 1 : z + 2);
+    const double most = largest(logits, batch.n);
+    const Partial sum = fixed_point_row(logits, batch.n, most, exponentials);
+    states.max[0][row] = most;
+    states.hi[0][row] = sum.hi;
+    states.lo[0][row] = sum.lo;
+    logits += batch.row_stride[z];
+    if (exponentials != nullptr) exponentials += batch.exponentials_stride;
+  }
+  return fixed_point_masses(states, batch.rows, batch.n);
+}
+
 /// Rows whose sums are not good enough are left to read_row, and those in units other than natural ones.
 KULLBACK_OUT_OF_LINE void read_rows_at_fixed_point(const RowBatch<double>& batch, const Setting& setting,
                                                    RowStates& states, ReadRow<double> read_row) {
-  const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-    return batch.in[0] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[0];
-  };
-  std::uint64_t fitting = 0;
-  if (setting.one == 1) {
-    double* exponentials = batch.exponentials;
-    for (std::size_t row = 0; row < batch.rows; ++row) {
-      const double* const z = row_of(row);
-      prefetch_ahead(z, batch.row_stride[0], batch.n, exponentials == nullptr ? 1 : 2);
-      const double most = largest(z, batch.n);
-      const Partial sum = fixed_point_row(z, batch.n, most, exponentials);
-      states.max[0][row] = most;
-      states.hi[0][row] = sum.hi;
-      states.lo[0][row] = sum.lo;
-      if (exponentials != nullptr) exponentials += batch.exponentials_stride;
-    }
-    fitting = fixed_point_masses(states, batch.rows, batch.n);
-  }
+  const std::uint64_t fitting = setting.one == 1 ? read_masses_at_fixed_point(batch, 0, states) : 0;
   for (std::size_t row = 0; row < batch.rows; ++row) {
-    const double* const in[] = {row_of(row)};
+    const double* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[0]};
     if ((fitting >> row & 1) == 0) read_row(in, batch.n, batch.normalizers, setting, states, row);
   }
 }
@@ -415,6 +416,8 @@ template <class Op>
 constexpr bool is_labelled = false;
 template <class Op, class T>
 constexpr bool has_labelled_way = is_labelled<Op> && same<T, float>;
+template <class Op, class T>
+constexpr bool has_fixed_point_labels = is_labelled<Op> && same<T, double>;
 
 KULLBACK_INLINE bool is_plain(const Setting& setting) {
   return setting.one == 1 && setting.mass_unit == 1 && !smooths(setting);
@@ -488,6 +491,29 @@ KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, R
   return done & to_word(fits);
 }
 
+/// Rows of [weights,] labels and logits, the logits input `z`; one bit per row tells which are done.
+KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows_at_fixed_point(const RowBatch<double>& batch, int z,
+                                                                     const Setting& setting, RowStates& states) {
+  constexpr int moment = 1, mass = 2;
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
+      const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+      if (k < z) prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
+      return from;
+    };
+    Partial totals[LabelSums::count];
+    read_labels(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, setting, totals);
+    states.hi[moment][row] = totals[LabelSums::moment].hi;
+    states.lo[moment][row] = totals[LabelSums::moment].lo;
+    states.hi[mass][row] = totals[LabelSums::mass].hi;
+    states.lo[mass][row] = totals[LabelSums::mass].lo;
+    // What smoothing would need besides stays 0.
+    for (int k = mass + 1; k < RowStates::max_sums; ++k) states.hi[k][row] = states.lo[k][row] = 0;
+  }
+  const std::uint64_t fitting = read_masses_at_fixed_point(batch, z, states);
+  return fitting & label_information(states, batch.rows, moment, mass);
+}
+
 template <class Op, class T>
 constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
@@ -504,6 +530,12 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     for (std::size_t first = 0; is_plain(setting) && !has_weights && first < batch.rows; first += some) {
       const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
       done_before |= read_labelled_rows<Op>(batch, states, first, count) << first;
+    }
+  }
+  if constexpr (has_fixed_point_labels<Op, T>) {
+    const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
+    if (is_plain(setting) && !has_weights) {
+      done_before = read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states);
     }
   }
   const T* in[max_inputs];
