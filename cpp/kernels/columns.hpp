@@ -27,6 +27,11 @@ KULLBACK_INLINE const ColumnSum& merged(ColumnSum (&sums)[Lanes]) {
   return sums[0];
 }
 
+/// Bytes of columns that are worked on together: fewer where most columns have a shorter way.
+template <class Op, class T>
+constexpr int column_bytes =
+    is_mass<Op> || is_labelled<Op> || has_narrow_way<Op, T> ? small_group_bytes : Group<double>::bytes;
+
 /// Sums `count` columns, as many as a group holds or fewer, from `first` on.
 ///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
@@ -35,8 +40,8 @@ template <class Op, class T>
 KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states,
                                   std::size_t first, std::size_t count) {
   constexpr std::size_t lanes = Pack<double>::size;
-  constexpr int Width = Group<double>::bytes;
-  using V = Group<double>;
+  constexpr int Width = column_bytes<Op, T>;
+  using V = Simd<double, Width>;
   using ColumnSum = Sum<T, Width, Op::sums>;
   constexpr int maxima = Op::inputs - Op::logits_from;
   const auto load_columns = [=](const auto* from) KULLBACK_INLINE_LAMBDA { return load_wide<Width>(from, count, 0); };
@@ -102,9 +107,10 @@ KULLBACK_INLINE void read_columns(const ColumnBatch<T>& batch, const Setting& se
 template <class Op, class T>
 KULLBACK_OUT_OF_LINE void read_columns_widely(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states,
                                               std::size_t first, std::size_t count) {
-  for (std::size_t done = 0; done < count; done += Group<double>::size) {
+  constexpr std::size_t some = column_bytes<Op, T> / sizeof(double);
+  for (std::size_t done = 0; done < count; done += some) {
     const std::size_t rest = count - done;
-    read_columns<Op>(batch, setting, states, first + done, rest < Group<double>::size ? rest : Group<double>::size);
+    read_columns<Op>(batch, setting, states, first + done, rest < some ? rest : some);
   }
 }
 
@@ -330,28 +336,46 @@ KULLBACK_OUT_OF_LINE void read_parts(const ColumnBatch<float>& batch, const Sett
   }
 }
 
-/// Columns of float64 logits, of labels before them.
-template <bool labelled>
-KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
-                                                      RowStates& states, ReadWidely<double> read_widely) {
-  constexpr std::size_t group = Group<double>::size, lanes = Pack<double>::size;
-  constexpr int Width = Group<double>::bytes;
-  using V = Group<double>;
-  constexpr int z = labelled ? 1 : 0, moment = 1, mass = 2, sums_of_column = labelled ? 3 : 1;
-  const bool ahead = looks_ahead<z + 1>(batch);
+/// Calls f(first, count) for groups of a batch's columns.
+template <class F>
+KULLBACK_INLINE void for_column_groups(const ColumnBatch<double>& batch, F f) {
+  constexpr std::size_t group = Group<double>::size;
   for (std::size_t first = 0; first < batch.columns; first += group) {
-    const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
-    const auto row_of = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
-      const double* const columns = batch.in[k] + first;
-      if (ahead) prefetch_rows_ahead(columns, batch.step[k], batch.n, count, row);
-      return load_wide<Width>(columns + static_cast<std::ptrdiff_t>(row) * batch.step[k], count, 0);
-    };
+    const std::size_t rest = batch.columns - first;
+    f(first, rest < group ? rest : group);
+  }
+}
+
+/// A row of a group of neighbouring columns of an input, which is asked for ahead.
+struct GroupedInput {
+  const double* columns;
+  std::ptrdiff_t step;
+  std::size_t n, count;
+  bool ahead;
+
+  KULLBACK_INLINE GroupedInput(const ColumnBatch<double>& batch, int k, bool looks_ahead, std::size_t first,
+                               std::size_t columns_of_group)
+      : columns(batch.in[k] + first), step(batch.step[k]), n(batch.n), count(columns_of_group), ahead(looks_ahead) {}
+
+  KULLBACK_INLINE Group<double> operator[](std::size_t row) const {
+    if (ahead) prefetch_rows_ahead(columns, step, n, count, row);
+    return load_wide<Group<double>::bytes>(columns + static_cast<std::ptrdiff_t>(row) * step, count, 0);
+  }
+};
+
+/// As read_masses_at_fixed_point of rows.
+KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const ColumnBatch<double>& batch, int z, bool ahead,
+                                                              RowStates& states) {
+  using V = Group<double>;
+  constexpr std::size_t lanes = Pack<double>::size;
+  for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const GroupedInput logits(batch, z, ahead, first, count);
     V most = broadcast_like<V>(-Constants<double>::infinity);
-    for (std::size_t row = 0; row < batch.n; ++row) most = max(row_of(z, row), most);
+    for (std::size_t row = 0; row < batch.n; ++row) most = max(logits[row], most);
     const FixedPointScale<V> scale(most);
-    FixedPointSum<Width> sums[lanes];
+    FixedPointSum<V::bytes> sums[lanes];
     for (std::size_t row = 0; row < batch.n; ++row) {
-      const V exponentials = scale.exponential(row_of(z, row));
+      const V exponentials = scale.exponential(logits[row]);
       if (batch.exponentials != nullptr) store(batch.exponentials + row * tile_rows + first, exponentials);
       sums[row % lanes].add(exponentials);
     }
@@ -359,39 +383,59 @@ KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>&
     store_wide(states.max[0] + first, most, count);
     store_wide(states.hi[0] + first, sum.hi, count);
     store_wide(states.lo[0] + first, sum.lo, count);
-    if constexpr (labelled) {
-      using Labels = Sum<double, Width, LabelSums::count>;
-      Labels labels[lanes] = {Labels(setting), Labels(setting), Labels(setting), Labels(setting),
-                              Labels(setting), Labels(setting), Labels(setting), Labels(setting)};
-      for (std::size_t row = 0; row < batch.n; ++row) {
-        LabelSums::add(labels[row % lanes], row_of(0, row), row_of(z, row));
-      }
-      const Labels& total = merged(labels);
-      const auto of_moment = total.by_lane(LabelSums::moment), of_mass = total.by_lane(LabelSums::mass);
-      store_wide(states.hi[moment] + first, of_moment.hi, count);
-      store_wide(states.lo[moment] + first, of_moment.lo, count);
-      store_wide(states.hi[mass] + first, of_mass.hi, count);
-      store_wide(states.lo[mass] + first, of_mass.lo, count);
-    }
-  }
-  const std::uint64_t every = first_bits(batch.columns);
-  std::uint64_t fitting = every & fixed_point_masses(states, batch.columns, batch.n);
-  if constexpr (labelled) fitting &= label_information(states, batch.columns, moment, mass);
-  for (std::size_t first = 0; fitting != every && first < batch.columns; first += group) {
-    const std::size_t rest = batch.columns - first, count = rest < group ? rest : group;
-    const std::uint64_t left = (every & ~fitting) >> first & first_bits(count);
-    if (left == 0) continue;
+  });
+  return fixed_point_masses(states, batch.columns, batch.n);
+}
+
+/// Has read_widely read the groups of columns in which some are not fitting, and copies these.
+template <int Sums>
+KULLBACK_INLINE void read_others(const ColumnBatch<double>& batch, const Setting& setting, RowStates& states,
+                                 std::uint64_t fitting, ReadWidely<double> read_widely) {
+  for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const std::uint64_t left = ~fitting >> first & first_bits(count);
+    if (left == 0) return;
     RowStates others;
     read_widely(batch, setting, others, first, count);
     for (std::size_t i = first; i < first + count; ++i) {
       if ((left >> (i - first) & 1) == 0) continue;
       states.max[0][i] = others.max[0][i];
-      for (int k = 0; k < sums_of_column; ++k) {
+      for (int k = 0; k < Sums; ++k) {
         states.hi[k][i] = others.hi[k][i];
         states.lo[k][i] = others.lo[k][i];
       }
     }
-  }
+  });
+}
+
+/// Columns of float64 logits.
+KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
+                                                      RowStates& states, ReadWidely<double> read_widely) {
+  const std::uint64_t fitting = read_masses_at_fixed_point(batch, 0, looks_ahead<1>(batch), states);
+  read_others<1>(batch, setting, states, fitting, read_widely);
+}
+
+/// Columns of labels and logits.
+KULLBACK_OUT_OF_LINE void read_labelled_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
+                                                               RowStates& states, ReadWidely<double> read_widely) {
+  constexpr std::size_t lanes = Pack<double>::size;
+  const bool ahead = looks_ahead<2>(batch);
+  for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const GroupedInput y(batch, 0, ahead, first, count), z(batch, 1, ahead, first, count);
+    using Labels = Sum<double, Group<double>::bytes, LabelSums::count>;
+    static_assert(lanes == 8);
+    Labels labels[lanes] = {Labels(setting), Labels(setting), Labels(setting), Labels(setting),
+                            Labels(setting), Labels(setting), Labels(setting), Labels(setting)};
+    for (std::size_t row = 0; row < batch.n; ++row) LabelSums::add(labels[row % lanes], y[row], z[row]);
+    const Labels& total = merged(labels);
+    for (int k = 0; k < LabelSums::count; ++k) {
+      const auto sum = total.by_lane(k);
+      store_wide(states.hi[LossSum::labelled + k] + first, sum.hi, count);
+      store_wide(states.lo[LossSum::labelled + k] + first, sum.lo, count);
+    }
+  });
+  std::uint64_t fitting = read_masses_at_fixed_point(batch, 1, ahead, states);
+  fitting &= label_information(states, batch.columns);
+  read_others<1 + LabelSums::count>(batch, setting, states, fitting, read_widely);
 }
 
 template <class Op, class T>
@@ -413,12 +457,12 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
   } else {
     if constexpr (has_fixed_point_way<Op, T>) {
       if (setting.one == 1) {
-        return read_columns_at_fixed_point<false>(batch, setting, states, read_columns_widely<Op, T>);
+        return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
       }
     }
     if constexpr (has_fixed_point_labels<Op, T>) {
       if (is_plain(setting)) {
-        return read_columns_at_fixed_point<true>(batch, setting, states, read_columns_widely<Op, T>);
+        return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
       }
     }
     read_columns_widely<Op>(batch, setting, states, 0, batch.columns);

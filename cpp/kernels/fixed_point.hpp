@@ -156,9 +156,9 @@ KULLBACK_OUT_OF_LINE std::uint64_t fixed_point_masses(RowStates& states, std::si
   return fitting;
 }
 
-/// Sums that a loss of labels is made of, besides S'.
+/// Sums that a loss of labels is made of, besides S': sum y z and sum y, where LossSum has `labelled` and after it.
 struct LabelSums {
-  enum Index : int { moment, mass, count };  ///< sum y z, sum y
+  enum Index : int { moment, mass, count };
 
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V y, V z) {
@@ -182,16 +182,15 @@ KULLBACK_OUT_OF_LINE void read_labels(const double* weight, const double* y, con
 /// Makes sum y (max z - z) of the moments in some rows, whose S' and sum y are known. One bit per row tells whether it
 /// is exact enough for what the rest of the loss, at least min(S', 1) / 2 sum y, leaves of it: of all that is added and
 /// taken away, errors are below 2^-88.
-KULLBACK_OUT_OF_LINE std::uint64_t label_information(RowStates& states, std::size_t rows, int moment_sum,
-                                                     int mass_sum) {
+KULLBACK_OUT_OF_LINE std::uint64_t label_information(RowStates& states, std::size_t rows) {
   constexpr double least_share = 0x1p-32, least_mass = 0x1p-900;
   std::uint64_t fitting = 0;
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
     const auto most = lanes.load(states.max[0]);
-    const auto mass = lanes.load(states, mass_sum);
-    const auto y = normalized(sum_of(product(exactly<Working>(most), mass), -lanes.load(states, moment_sum)));
+    const auto mass = lanes.load(states, LossSum::labelled_mass);
+    const auto y = normalized(sum_of(product(exactly<Working>(most), mass), -lanes.load(states, LossSum::labelled)));
     const auto information = zero_where(y.hi < 0, y);
-    lanes.store(states, moment_sum, information);
+    lanes.store(states, LossSum::labelled, information);
     const auto rest = 0.5 * min(broadcast(1.0), lanes.load(states.hi[0])) * mass.hi;
     const auto fits = (y.hi + rest >= abs(most) * mass.hi * least_share) & (y.hi - y.hi == 0) & (mass.hi >= least_mass);
     fitting |= to_word(fits) << lanes.first;

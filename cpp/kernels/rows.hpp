@@ -443,12 +443,11 @@ KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, cons
   return take(logits) && all(valid);
 }
 
-/// Up to 16 rows from `first` on; one bit per row tells which are done, the others are for read_row.
-template <class Op>
-KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, RowStates& states, std::size_t first,
-                                                 std::size_t count) {
+/// Up to 16 rows of [weights,] labels and logits from `first` on, the logits input `z`; one bit per row tells which are
+/// done, the others are for read_row.
+KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, int z, RowStates& states,
+                                                      std::size_t first, std::size_t count) {
   using Wide = DirectLabels::Wide;
-  constexpr int labels = Op::logits_from - 1;
   double mass[DirectRows::lanes], moment[DirectRows::lanes];
   double* const most = states.max[0] + first;
   double* const mass_of_logits = states.hi[0] + first;
@@ -456,11 +455,11 @@ KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, R
   const auto read = [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
     const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
       const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
-      prefetch_ahead(from, batch.row_stride[k], batch.n, Op::inputs);
+      prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
       return from;
     };
-    const bool good = read_labelled_row(labels == 0 ? nullptr : at(0), at(labels), at(labels + 1), batch.n, mass[row],
-                                        moment[row], take);
+    const bool good =
+        read_labelled_row(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, mass[row], moment[row], take);
     done |= std::uint64_t{good} << row;
   };
   if (count <= few_rows) {
@@ -494,7 +493,6 @@ KULLBACK_INLINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, R
 /// Rows of [weights,] labels and logits, the logits input `z`; one bit per row tells which are done.
 KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows_at_fixed_point(const RowBatch<double>& batch, int z,
                                                                      const Setting& setting, RowStates& states) {
-  constexpr int moment = 1, mass = 2;
   for (std::size_t row = 0; row < batch.rows; ++row) {
     const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
       const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
@@ -503,15 +501,15 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows_at_fixed_point(const RowBa
     };
     Partial totals[LabelSums::count];
     read_labels(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, setting, totals);
-    states.hi[moment][row] = totals[LabelSums::moment].hi;
-    states.lo[moment][row] = totals[LabelSums::moment].lo;
-    states.hi[mass][row] = totals[LabelSums::mass].hi;
-    states.lo[mass][row] = totals[LabelSums::mass].lo;
+    for (int k = 0; k < LabelSums::count; ++k) {
+      states.hi[LossSum::labelled + k][row] = totals[k].hi;
+      states.lo[LossSum::labelled + k][row] = totals[k].lo;
+    }
     // What smoothing would need besides stays 0.
-    for (int k = mass + 1; k < RowStates::max_sums; ++k) states.hi[k][row] = states.lo[k][row] = 0;
+    for (int k = LossSum::spread_out; k < RowStates::max_sums; ++k) states.hi[k][row] = states.lo[k][row] = 0;
   }
   const std::uint64_t fitting = read_masses_at_fixed_point(batch, z, states);
-  return fitting & label_information(states, batch.rows, moment, mass);
+  return fitting & label_information(states, batch.rows);
 }
 
 template <class Op, class T>
@@ -529,7 +527,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
     for (std::size_t first = 0; is_plain(setting) && !has_weights && first < batch.rows; first += some) {
       const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
-      done_before |= read_labelled_rows<Op>(batch, states, first, count) << first;
+      done_before |= read_labelled_rows(batch, Op::logits_from, states, first, count) << first;
     }
   }
   if constexpr (has_fixed_point_labels<Op, T>) {
