@@ -65,8 +65,10 @@ PIECES: dict[str, dict[str, Count]] = {
         "log1p": (18, 62, 1),
         "exp": (20, 43, 0),  # k 2, scale 2, r 5, square 3, linear 3, sum 3, polynomial 12, low 7, scaled 6
         "rounded_exp": (16, 25, 0),  # k 2, scale 2, vanishes 2, r 5, square, polynomial 11, rest, scaled
-        "term": (16, 40, 0),  # largest 2, gap 6, exponential, sum 7
-        "again": (17, 36, 0),  # gap 6, less the normalizer 4, exponential, scaled
+        # fixed_point.hpp: largest, clamped, k 2, r 2, scale, square, polynomial 10, rest, scaled, sum 4
+        "term": (16, 24, 0),
+        "again": (2, 3, 0),  # of what rows of one block kept: times two parts, plus 0
+        "labels": (2, 21, 0),  # checked 2, impossible 2, product 2, sums 8 and 7
         "gap": (0, 6, 0),
         "sum": (4, 12, 0),
         "product": (4, 4, 0),
@@ -124,7 +126,7 @@ WORK: dict[str, Work] = {
     "log_softmax": {"term": 1, "load": 1, "gap": 1, "add": 1, "store": 1},
     "token_logprobs": {"term": 1},
     f"{CE}.mean": {"term": 1},
-    f"{CE}.soft_mean": {"load": 2, "gap": 1, "rounded_exp": 1, "valid": 1, "select": 2, "add": 3, "sum": 1},
+    f"{CE}.soft_mean": {"term": 1, "labels": 1},
     f"{CE}.grad": _SOFTMAX,
     f"{CE}.value_and_grad": _SOFTMAX,
     BCE: {"load": 2, "log": 1, "log1p": 1, "product": 2, "add": 2, "valid": 3, "select": 4, "store": 1},

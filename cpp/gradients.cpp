@@ -181,7 +181,7 @@ class RowGradientJob {
     }
     knowledge_ = measure.knowledge[outputs_[0] ? 0 : 1];
     // Kernels are looked up by address: the measure's own is a copy of the one that gradients name.
-    value_knows_ = knowledge_ != nullptr && knowledge_->rows == measure.value.rows;
+    value_knows_ = knowledge_ != nullptr && knowledge_->finish == measure.value.finish;
   }
 
   std::size_t elements() const { return job_.elements(); }

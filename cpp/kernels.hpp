@@ -123,7 +123,7 @@ struct RowKernel {
   const RowKernel* shortcut;
   /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
   std::size_t short_row;
-  /// Of rows up to this length it leaves the exponentials where RowBatch says.
+  /// Of rows up to this length, in natural units, it leaves the exponentials where RowBatch says.
   std::size_t keeps_up_to;
 };
 

@@ -164,7 +164,7 @@ class RowJob {
   /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place; or where its
   /// logits are found as columns.
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
-    if (n_ > kernel.keeps_up_to) return {};
+    if (kernel.keeps_up_to == 0 || n_ > kernel.keeps_up_to) return {};
     T* const buffer = columns_ ? columns(tile.thread, inputs_.count()) : nullptr;
     if (transposes(kernel)) {
       if (results.rows == nullptr) return {};

@@ -251,13 +251,13 @@ class RowMapJob {
       RowStates known;
       const Place<T> place = out_.place(tile);
       Kept<T> kept;
-      // Float64's exponentials are not those of the results.
+      // Without them, results are not made of what is kept.
       if (kernel_.columns != nullptr) {
         kept = job_.keep(*kernel_.normalizer, tile, place, kernel_.of_exponentials);
         kept = stream_.keep(job_, tile, place, kept);
       }
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
-        job_.evaluate(*kernel_.normalizer, rows, setting, states, kept);
+        job_.evaluate(*kernel_.normalizer, rows, setting, states, rows.rows == tile.rows ? kept : Kept<T>{});
       };
       const auto map = [&](const RowStates& of_all) {
         map_tile(job_, out_, stream_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);

@@ -389,6 +389,20 @@ def test_rows_of_logits(measure: str, regime: str, dtype: Float) -> None:
 
 
 @both_types
+def test_what_is_nearly_certain_is_1(dtype: Float) -> None:
+    """Just below 1 an ULP is half of what it is above: there, errors of an exponential count twice."""
+    rng = np.random.default_rng(61)
+    gaps = np.arange(15, 20, 0.1) if dtype is np.float32 else np.arange(35, 45, 0.5)
+    winners = rng.uniform(-15, 15, (20_000, 1)).astype(dtype)
+    for gap in gaps:
+        p = kullback.softmax(np.concatenate([winners, winners - dtype(gap)], axis=1))[:, 0]
+        assert np.all(p <= 1)
+        some = winners[p == p.max()][:3]
+        for logits in np.concatenate([some, some - dtype(gap)], axis=1):
+            assert_logits("softmax", [logits], np.arange(2))
+
+
+@both_types
 @pytest.mark.parametrize("measure", ["logsumexp", "entropy_from_logits", *LOGIT_MAPS])
 def test_rows_of_few_logits(measure: str, dtype: Float) -> None:
     """Rounding errors of equal exponentials add up, where those of many different ones would cancel."""

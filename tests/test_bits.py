@@ -415,6 +415,57 @@ def test_extreme_rows_beside_others(length, dtype, target, same_bits):
             assert same_bits(kullback.softmax(z[one]), softmax[one])
 
 
+@pytest.mark.parametrize("length", [3, 10, 24, 25, 70, 4_096, 4_097, 9_000])
+def test_extreme_rows_with_labels(length, dtype, target, same_bits):
+    count = 200 if length < 4_000 else 65
+    z = extreme_rows(count, length, dtype)
+    rng = np.random.default_rng(length)
+    y = rng.random((count, length)).astype(dtype)
+    y[::3][np.isneginf(z[::3])] = 0
+    y[1::3][rng.random(y[1::3].shape) < 0.7] = 0
+    y[7::20] = 0
+    y[9::20] *= 1e-3
+    loss = kullback.categorical_cross_entropy_from_logits
+    with runtime.threads(1), runtime.target(target):
+        want = np.concatenate([loss(a[None], b[None]) for a, b in zip(y, z, strict=True)])
+        assert same_bits(loss(y, z), want)
+        assert same_bits(loss(y, z, weight=np.ones(length, dtype)), want)
+        assert same_bits(loss(np.asfortranarray(y), np.asfortranarray(z)), want)
+        assert same_bits(loss(y.T.copy(), z.T.copy(), axis=0), want)
+        assert same_bits(loss(y[:, ::-1].copy()[:, ::-1], z), want)
+        heavy = np.where(np.arange(length) < 4_096, 1, 2).astype(dtype)
+        weighted = loss(y, z, weight=heavy)
+        by_columns = loss(y.T.copy(), z.T.copy(), axis=0, weight=heavy)
+        assert same_bits(by_columns, weighted)
+
+
+@pytest.mark.parametrize(("length", "axis"), [(1_024, 0), (1_025, 0), (2_048, 0), (4_096, 1), (4_097, 1)])
+def test_where_exponentials_are_kept(length, axis, dtype, target, same_bits):
+    count = 65
+    z = extreme_rows(count, length, dtype)
+    z[20:28] = -800 - np.random.default_rng(1).random((8, length))  # drowned beside their winner
+    z[20:28, 3] = 0
+    labels = np.random.default_rng(2).integers(0, length, count)
+    gradient = functools.partial(kullback.grad.categorical_cross_entropy_from_logits, labels, reduction="sum")
+    arranged = np.ascontiguousarray(z.T) if axis == 0 else z
+    for of in (kullback.softmax, gradient):
+        with runtime.threads(1), runtime.target(target):
+            want = z.copy()
+            for row in range(count):
+                one = want[row : row + 1]
+                if of is gradient:
+                    gradient_of_one = kullback.grad.categorical_cross_entropy_from_logits
+                    gradient_of_one(labels[row : row + 1], one, reduction="sum", out=one)
+                else:
+                    kullback.softmax(one, out=one)
+            want = want.T if axis == 0 else want
+            assert same_bits(of(arranged, axis=axis), want)
+            assert same_bits(of(arranged, axis=axis, out=np.empty_like(arranged)), want)
+            assert same_bits(of(arranged[::-1].copy()[::-1], axis=axis), want)
+            shared = np.broadcast_to(z[:1], z.shape)
+            assert same_bits(kullback.softmax(shared)[count - 1], kullback.softmax(z[0]))
+
+
 @pytest.mark.parametrize("measure", ["entropy", "cross_entropy", "kl_divergence", "js_divergence"])
 @pytest.mark.parametrize("length", [3, 16, 40, 70])
 def test_negative_zeros_beside_huge_masses(measure, length, dtype, same_bits):

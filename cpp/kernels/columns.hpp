@@ -32,7 +32,7 @@ template <class Op, class T>
 constexpr int column_bytes =
     is_mass<Op> || is_labelled<Op> || has_narrow_way<Op, T> ? small_group_bytes : Group<double>::bytes;
 
-/// Sums `count` columns, as many as a group holds or fewer, from `first` on.
+/// Sums `count` columns, column_bytes of lanes or fewer, from `first` on.
 ///
 /// Columns stand in for lanes: the sum over elements i mod 8 of a column takes the place of lane i mod 8 of a row, and
 /// so each column's bits are those of a row.

@@ -312,7 +312,7 @@ struct DirectFactors {
   /// Of rows whose largest logits and log sum exp(z - max z) are known, times `factors` or, where that is null, 1.
   KULLBACK_OUT_OF_LINE DirectFactors(const RowStates& known, const RowFactors* factors, std::size_t rows) {
     // Logits below direct_lowest have results that round to 0 then, and low parts have digits enough.
-    constexpr double largest = 0x1p-26, least = 0x1p-120;
+    constexpr double largest = 0x1p-26, least = 0x1p-120, one_ulp = 0x1p-24;
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
       const auto factor = factors == nullptr ? broadcast<double>(1.0) : lanes.load(factors->hi, 1);
@@ -320,8 +320,8 @@ struct DirectFactors {
       store_wide(hi + lanes.first, x, lanes.count);
       store_wide(lo + lanes.first, x - load_wide(hi + lanes.first, lanes.count, 0), lanes.count);
       const auto in_range = (abs(x) < largest) & ((abs(x) > least) | (factor == 0));
-      // What is certain is to be 1, and exponentials are not exact.
-      const auto uncertain = (rest > 0) & (rest < 64);
+      // What is as good as certain is to be 1, and exponentials are not exact.
+      const auto uncertain = (rest >= one_ulp) & (rest < 64);
       fitting |= to_word((broadcast(direct_largest_max) >= abs(m)) & uncertain & in_range) << lanes.first;
     });
   }

@@ -14,16 +14,21 @@
 
 /// The largest exponential is made about 2^64, so that those whose results are subnormal numbers are normal.
 constexpr int fixed_point_shift = 64;
-/// Logits that are further below the largest count as that: results that are no more than 64 p round to 0.
-constexpr double fixed_point_range = 750;
-constexpr double fixed_point_largest_max = 600;
+/// Logits that are further below the largest count as that. Their results round to 0, unless factors are larger.
+constexpr double fixed_point_range = 750, fixed_point_largest_factor = 64;
+/// The inverse of the largest exponential is a normal number, as is that of the sum.
+constexpr double fixed_point_largest_max = 600, fixed_point_largest_log_sum = 64;
 /// Any sum of a block's exponentials and this has the same last digit, 2^25.
 constexpr double fixed_point_pivot = 0x1p77;
 static_assert(block_size * 1.5 * from_exponent<double>(fixed_point_shift) < fixed_point_pivot);
-/// S' is good from n^2 times this on. What is cut off of a term is at most 2^24: a lane's second sum of n / 8 of them
-/// is below n 2^21, its errors are together below n^2 2^-35, and those of all lanes below n^2 2^-32. Where the largest
-/// exponential is 2^64, that is 2^-55 of the least S'.
-constexpr double fixed_point_least_mass = 0x1p-41;
+
+/// The least S' that is good. What is cut off of a term is at most 2^24: a lane's second sum of n / 8 of them is below
+/// n 2^21, its errors are together below n^2 2^-35, those of all lanes below n^2 2^-32, and those of adding up the
+/// lanes below 3 n 2^-29. The largest exponential is at least 2^63.5, so that is 2^-55 of this.
+KULLBACK_INLINE double fixed_point_least_mass(std::size_t n) {
+  const double length = static_cast<double>(n);
+  return length * (length + 16) * 0x1p-39;
+}
 
 /// What the logits of a row (N is a number) or of columns (lanes) are taken relative to.
 template <class N>
@@ -50,7 +55,7 @@ struct FixedPointScale {
     return fma(scale, rest, scale);
   }
 
-  /// exp(x) 2^(k - 64) for x near -max z.
+  /// exp(x) 2^(k - 64) of x near -max z that exp_of_gap does not let vanish.
   KULLBACK_INLINE static Pair<N> inverse(Pair<N> x, N most) {
     const auto y = exp_of_gap(x, 1);
     const N scale = power_of_two(exponent_of(most) + (rounding - fixed_point_shift + bias));
@@ -137,7 +142,7 @@ KULLBACK_OUT_OF_LINE std::uint64_t fixed_point_masses(RowStates& states, std::si
   // Twice as many as for_rows would take: each waits long for its operations.
   constexpr int width = 2 * pack_bytes;
   using V = Simd<double, width>;
-  const double length = static_cast<double>(n), least = length * length * fixed_point_least_mass;
+  const double least = fixed_point_least_mass(n);
   std::uint64_t fitting = 0;
   for (std::size_t first = 0; first < rows; first += V::size) {
     const std::size_t count = rows - first;
@@ -163,7 +168,8 @@ struct LabelSums {
   template <class Sum, class V>
   KULLBACK_INLINE static void add(Sum& sum, V y, V z) {
     sum.require(y >= 0);
-    sum.template add<moment>(two_product(y, z));
+    // An impossible class may have no label.
+    sum.template add<moment>(two_product(y, zero_where(y == 0, z)));
     sum.template add<mass>(Pair<V, Nothing>{y, {}});
   }
 };
@@ -180,8 +186,8 @@ KULLBACK_OUT_OF_LINE void read_labels(const double* weight, const double* y, con
 }
 
 /// Makes sum y (max z - z) of the moments in some rows, whose S' and sum y are known. One bit per row tells whether it
-/// is exact enough for what the rest of the loss, at least min(S', 1) / 2 sum y, leaves of it: of all that is added and
-/// taken away, errors are below 2^-88.
+/// is exact enough for what the rest of the loss, at least min(S', 1) / 2 sum y, leaves of it: a lane adds 512 products
+/// or fewer, so of |max z| sum y + sum y |z|, which is at most 2 |max z| sum y and this, errors are below 2^-88.
 KULLBACK_OUT_OF_LINE std::uint64_t label_information(RowStates& states, std::size_t rows) {
   constexpr double least_share = 0x1p-32, least_mass = 0x1p-900;
   std::uint64_t fitting = 0;
@@ -207,8 +213,8 @@ struct FixedPointFactors {
   /// Of rows whose largest logits and log sum exp(z - max z) are known, times `factors` or, where that is null, 1.
   KULLBACK_OUT_OF_LINE FixedPointFactors(const RowStates& known, const RowFactors* factors, std::size_t rows) {
     using V = Pack<double>;
-    // Logits that are too far below the largest have results that round to 0 then, and low parts have digits enough.
-    constexpr double largest = 64, least = 0x1p-400;
+    // Low parts have digits enough then.
+    constexpr double least = 0x1p-400, one_ulp = 0x1p-53;
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const V most = lanes.load(known.max[0]);
       const auto log_sum = lanes.load(known, RowStates::log_sum);
@@ -218,9 +224,10 @@ struct FixedPointFactors {
       const auto x = product(inverse, factor);
       lanes.store(hi, x.hi);
       lanes.store(lo, x.lo);
-      const auto in_range = (broadcast(largest) >= abs(factor.hi)) & ((abs(factor.hi) >= least) | (factor.hi == 0));
-      // What is certain is to be 1, and exponentials are not exact.
-      const auto uncertain = (log_sum.hi > 0) & (log_sum.hi < 64);
+      const auto in_range =
+          (broadcast(fixed_point_largest_factor) >= abs(factor.hi)) & ((abs(factor.hi) >= least) | (factor.hi == 0));
+      // What is as good as certain is to be 1, and exponentials are not exact.
+      const auto uncertain = (log_sum.hi >= one_ulp) & (log_sum.hi < fixed_point_largest_log_sum);
       fitting |= to_word((broadcast(fixed_point_largest_max) >= abs(most)) & uncertain & in_range) << lanes.first;
     });
   }

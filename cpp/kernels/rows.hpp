@@ -21,10 +21,10 @@
 ///                   Reads::normalizers: add(sum, normalizers, inputs...), once log sum exp is known as well
 ///     merge, finish of states, see RowKernel.
 ///
-/// A gradient of one is a struct with inputs, reads (plain or normalizers), Direct (what makes it of float32 data, see
-/// direct.hpp, or Nothing) and of(setting[, known], inputs...), the derivative of the row's result with respect to one
-/// of its elements. An elementwise operation has of(setting, one, inputs...), in units of `one`; a gradient's first
-/// input is a factor.
+/// A gradient of one is a struct with inputs, reads (plain or normalizers), Direct (what makes it of exponentials or
+/// logits by two numbers of the row, see DirectOf, or Nothing) and of(setting[, known], inputs...), the derivative of
+/// the row's result with respect to one of its elements. An elementwise operation has of(setting, one, inputs...), in
+/// units of `one`; a gradient's first input is a factor.
 
 enum class Reads { plain, maxima, normalizers };
 
@@ -403,11 +403,11 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const RowBatch<dou
 
 /// Rows whose sums are not good enough are left to read_row, and those in units other than natural ones.
 KULLBACK_OUT_OF_LINE void read_rows_at_fixed_point(const RowBatch<double>& batch, const Setting& setting,
-                                                   RowStates& states, ReadRow<double> read_row) {
+                                                   RowStates& states, ReadRow<double> read_widely) {
   const std::uint64_t fitting = setting.one == 1 ? read_masses_at_fixed_point(batch, 0, states) : 0;
   for (std::size_t row = 0; row < batch.rows; ++row) {
     const double* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[0]};
-    if ((fitting >> row & 1) == 0) read_row(in, batch.n, batch.normalizers, setting, states, row);
+    if ((fitting >> row & 1) == 0) read_widely(in, batch.n, batch.normalizers, setting, states, row);
   }
 }
 

@@ -645,7 +645,7 @@ struct ReducedGap {
   decltype(V() < V()) vanishes;
 };
 
-/// Of x <= 0, or a little above, that vanishes where exp(x) is far below what a sum that does not drown can notice.
+/// Of x < 700, mostly x <= 0, that vanishes where exp(x) is far below what a sum that does not drown can notice.
 /// `one` is 1 or `magnification`.
 template <class V, class Low>
 KULLBACK_INLINE ReducedGap<V, Low> reduce_gap(Pair<V, Low> x, double one) {
