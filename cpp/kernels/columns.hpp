@@ -387,10 +387,10 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const ColumnBatch<
   return fixed_point_masses(states, batch.columns, batch.n);
 }
 
-/// Has read_widely read the groups of columns in which some are not fitting, and copies these.
+/// Has read_widely read the groups of columns in which some are not fitting, and copies these, but not good masses.
 template <int Sums>
 KULLBACK_INLINE void read_others(const ColumnBatch<double>& batch, const Setting& setting, RowStates& states,
-                                 std::uint64_t fitting, ReadWidely<double> read_widely) {
+                                 std::uint64_t fitting, std::uint64_t good_masses, ReadWidely<double> read_widely) {
   for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
     const std::uint64_t left = ~fitting >> first & first_bits(count);
     if (left == 0) return;
@@ -399,7 +399,7 @@ KULLBACK_INLINE void read_others(const ColumnBatch<double>& batch, const Setting
     for (std::size_t i = first; i < first + count; ++i) {
       if ((left >> (i - first) & 1) == 0) continue;
       states.max[0][i] = others.max[0][i];
-      for (int k = 0; k < Sums; ++k) {
+      for (int k = (good_masses >> i & 1) != 0 ? 1 : 0; k < Sums; ++k) {
         states.hi[k][i] = others.hi[k][i];
         states.lo[k][i] = others.lo[k][i];
       }
@@ -411,7 +411,7 @@ KULLBACK_INLINE void read_others(const ColumnBatch<double>& batch, const Setting
 KULLBACK_OUT_OF_LINE void read_columns_at_fixed_point(const ColumnBatch<double>& batch, const Setting& setting,
                                                       RowStates& states, ReadWidely<double> read_widely) {
   const std::uint64_t fitting = read_masses_at_fixed_point(batch, 0, looks_ahead<1>(batch), states);
-  read_others<1>(batch, setting, states, fitting, read_widely);
+  read_others<1>(batch, setting, states, fitting, fitting, read_widely);
 }
 
 /// Columns of labels and logits.
@@ -433,9 +433,9 @@ KULLBACK_OUT_OF_LINE void read_labelled_columns_at_fixed_point(const ColumnBatch
       store_wide(states.lo[LossSum::labelled + k] + first, sum.lo, count);
     }
   });
-  std::uint64_t fitting = read_masses_at_fixed_point(batch, 1, ahead, states);
-  fitting &= label_information(states, batch.columns);
-  read_others<1 + LabelSums::count>(batch, setting, states, fitting, read_widely);
+  const std::uint64_t good_masses = read_masses_at_fixed_point(batch, 1, ahead, states);
+  const std::uint64_t fitting = is_plain(setting) ? good_masses & label_information(states, batch.columns) : 0;
+  read_others<1 + LabelSums::count>(batch, setting, states, fitting, good_masses, read_widely);
 }
 
 template <class Op, class T>
@@ -461,7 +461,7 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
       }
     }
     if constexpr (has_fixed_point_labels<Op, T>) {
-      if (is_plain(setting)) {
+      if (setting.one == 1) {
         return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
       }
     }

@@ -490,26 +490,42 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& bat
   return done & to_word(fits);
 }
 
-/// Rows of [weights,] labels and logits, the logits input `z`; one bit per row tells which are done.
-KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows_at_fixed_point(const RowBatch<double>& batch, int z,
-                                                                     const Setting& setting, RowStates& states) {
-  for (std::size_t row = 0; row < batch.rows; ++row) {
-    const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
-      const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
-      if (k < z) prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
-      return from;
-    };
-    Partial totals[LabelSums::count];
-    read_labels(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, setting, totals);
-    for (int k = 0; k < LabelSums::count; ++k) {
-      states.hi[LossSum::labelled + k][row] = totals[k].hi;
-      states.lo[LossSum::labelled + k][row] = totals[k].lo;
+/// Rows of [weights,] labels and logits, the logits input `z`. Those that are left to read_row keep S' where it is
+/// good: it is to be the same for all sorts of labels.
+KULLBACK_OUT_OF_LINE void read_labelled_rows_at_fixed_point(const RowBatch<double>& batch, int z,
+                                                            const Setting& setting, RowStates& states,
+                                                            ReadRow<double> read_widely) {
+  const std::uint64_t good_masses = setting.one == 1 ? read_masses_at_fixed_point(batch, z, states) : 0;
+  std::uint64_t fitting = 0;
+  const bool has_weights = z == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
+  if (is_plain(setting) && !has_weights) {
+    for (std::size_t row = 0; row < batch.rows; ++row) {
+      const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
+        const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+        if (k < z) prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
+        return from;
+      };
+      Partial totals[LabelSums::count];
+      read_labels(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, setting, totals);
+      for (int k = 0; k < LabelSums::count; ++k) {
+        states.hi[LossSum::labelled + k][row] = totals[k].hi;
+        states.lo[LossSum::labelled + k][row] = totals[k].lo;
+      }
+      // What smoothing would need besides stays 0.
+      for (int k = LossSum::spread_out; k < RowStates::max_sums; ++k) states.hi[k][row] = states.lo[k][row] = 0;
     }
-    // What smoothing would need besides stays 0.
-    for (int k = LossSum::spread_out; k < RowStates::max_sums; ++k) states.hi[k][row] = states.lo[k][row] = 0;
+    fitting = good_masses & label_information(states, batch.rows);
   }
-  const std::uint64_t fitting = read_masses_at_fixed_point(batch, z, states);
-  return fitting & label_information(states, batch.rows);
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    if ((fitting >> row & 1) != 0) continue;
+    const double* in[max_inputs];
+    for (int k = 0; k <= z; ++k) in[k] = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+    const Partial mass{states.hi[LossSum::base][row], states.lo[LossSum::base][row]};
+    read_widely(in, batch.n, batch.normalizers, setting, states, row);
+    if ((good_masses >> row & 1) == 0) continue;
+    states.hi[LossSum::base][row] = mass.hi;
+    states.lo[LossSum::base][row] = mass.lo;
+  }
 }
 
 template <class Op, class T>
@@ -521,6 +537,9 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_fixed_point_way<Op, T>) {
     return read_rows_at_fixed_point(batch, setting, states, read_row_widely<Op, T>);
   }
+  if constexpr (has_fixed_point_labels<Op, T>) {
+    return read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states, read_row_widely<Op, T>);
+  }
   std::uint64_t done_before = 0;
   if constexpr (has_labelled_way<Op, T>) {
     constexpr std::size_t some = DirectRows::lanes;
@@ -528,12 +547,6 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     for (std::size_t first = 0; is_plain(setting) && !has_weights && first < batch.rows; first += some) {
       const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
       done_before |= read_labelled_rows(batch, Op::logits_from, states, first, count) << first;
-    }
-  }
-  if constexpr (has_fixed_point_labels<Op, T>) {
-    const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
-    if (is_plain(setting) && !has_weights) {
-      done_before = read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states);
     }
   }
   const T* in[max_inputs];

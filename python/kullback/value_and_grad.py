@@ -654,6 +654,6 @@ def categorical_cross_entropy_from_logits(
     --------
     >>> import kullback as kb
     >>> kb.value_and_grad.categorical_cross_entropy_from_logits([0, 1], [[2.0, 0.0], [0.0, 0.0]], reduction="mean")
-    (np.float64(0.41003759580145893), array([[-0.05960146,  0.05960146],
+    (np.float64(0.4100375958014589), array([[-0.05960146,  0.05960146],
            [ 0.25      , -0.25      ]]))
     """
