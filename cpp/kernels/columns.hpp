@@ -419,22 +419,25 @@ KULLBACK_OUT_OF_LINE void read_labelled_columns_at_fixed_point(const ColumnBatch
                                                                RowStates& states, ReadWidely<double> read_widely) {
   constexpr std::size_t lanes = Pack<double>::size;
   const bool ahead = looks_ahead<2>(batch);
-  for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
-    const GroupedInput y(batch, 0, ahead, first, count), z(batch, 1, ahead, first, count);
-    using Labels = Sum<double, Group<double>::bytes, LabelSums::count>;
-    static_assert(lanes == 8);
-    Labels labels[lanes] = {Labels(setting), Labels(setting), Labels(setting), Labels(setting),
-                            Labels(setting), Labels(setting), Labels(setting), Labels(setting)};
-    for (std::size_t row = 0; row < batch.n; ++row) LabelSums::add(labels[row % lanes], y[row], z[row]);
-    const Labels& total = merged(labels);
-    for (int k = 0; k < LabelSums::count; ++k) {
-      const auto sum = total.by_lane(k);
-      store_wide(states.hi[LossSum::labelled + k] + first, sum.hi, count);
-      store_wide(states.lo[LossSum::labelled + k] + first, sum.lo, count);
-    }
-  });
   const std::uint64_t good_masses = read_masses_at_fixed_point(batch, 1, ahead, states);
-  const std::uint64_t fitting = is_plain(setting) ? good_masses & label_information(states, batch.columns) : 0;
+  std::uint64_t fitting = 0;
+  if (is_plain(setting)) {
+    for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+      const GroupedInput y(batch, 0, ahead, first, count), z(batch, 1, ahead, first, count);
+      using Labels = Sum<double, Group<double>::bytes, LabelSums::count>;
+      static_assert(lanes == 8);
+      Labels labels[lanes] = {Labels(setting), Labels(setting), Labels(setting), Labels(setting),
+                              Labels(setting), Labels(setting), Labels(setting), Labels(setting)};
+      for (std::size_t row = 0; row < batch.n; ++row) LabelSums::add(labels[row % lanes], y[row], z[row]);
+      const Labels& total = merged(labels);
+      for (int k = 0; k < LabelSums::count; ++k) {
+        const auto sum = total.by_lane(k);
+        store_wide(states.hi[LossSum::labelled + k] + first, sum.hi, count);
+        store_wide(states.lo[LossSum::labelled + k] + first, sum.lo, count);
+      }
+    });
+    fitting = good_masses & label_information(states, batch.columns);
+  }
   read_others<1 + LabelSums::count>(batch, setting, states, fitting, good_masses, read_widely);
 }
 

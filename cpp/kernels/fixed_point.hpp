@@ -16,7 +16,7 @@
 constexpr int fixed_point_shift = 64;
 /// Logits that are further below the largest count as that. Their results round to 0, unless factors are larger.
 constexpr double fixed_point_range = 750, fixed_point_largest_factor = 64;
-/// The inverse of the largest exponential is a normal number, as is that of the sum.
+/// exp(-max z - log sum exp(z - max z)) is nothing that exp_of_gap lets vanish.
 constexpr double fixed_point_largest_max = 600, fixed_point_largest_log_sum = 64;
 /// Any sum of a block's exponentials and this has the same last digit, 2^25.
 constexpr double fixed_point_pivot = 0x1p77;

@@ -497,16 +497,18 @@ KULLBACK_OUT_OF_LINE void read_labelled_rows_at_fixed_point(const RowBatch<doubl
                                                             ReadRow<double> read_widely) {
   const std::uint64_t good_masses = setting.one == 1 ? read_masses_at_fixed_point(batch, z, states) : 0;
   std::uint64_t fitting = 0;
+  const auto input = [&](int k, std::size_t row) KULLBACK_INLINE_LAMBDA {
+    const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+    // The logits were read just now.
+    if (k < z) prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
+    return from;
+  };
   const bool has_weights = z == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
   if (is_plain(setting) && !has_weights) {
     for (std::size_t row = 0; row < batch.rows; ++row) {
-      const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
-        const double* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
-        if (k < z) prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
-        return from;
-      };
+      const double* const weight = z == 1 ? nullptr : input(0, row);
       Partial totals[LabelSums::count];
-      read_labels(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, setting, totals);
+      read_labels(weight, input(z - 1, row), input(z, row), batch.n, setting, totals);
       for (int k = 0; k < LabelSums::count; ++k) {
         states.hi[LossSum::labelled + k][row] = totals[k].hi;
         states.lo[LossSum::labelled + k][row] = totals[k].lo;
@@ -519,7 +521,7 @@ KULLBACK_OUT_OF_LINE void read_labelled_rows_at_fixed_point(const RowBatch<doubl
   for (std::size_t row = 0; row < batch.rows; ++row) {
     if ((fitting >> row & 1) != 0) continue;
     const double* in[max_inputs];
-    for (int k = 0; k <= z; ++k) in[k] = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+    for (int k = 0; k <= z; ++k) in[k] = input(k, row);
     const Partial mass{states.hi[LossSum::base][row], states.lo[LossSum::base][row]};
     read_widely(in, batch.n, batch.normalizers, setting, states, row);
     if ((good_masses >> row & 1) == 0) continue;
