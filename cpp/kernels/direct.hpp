@@ -303,16 +303,24 @@ struct DirectLabels {
   }
 };
 
+/// Of numbers of that many rows whole packs are read.
+KULLBACK_INLINE void clear_last_pack(float (&hi)[tile_rows], float (&lo)[tile_rows], std::size_t rows) {
+  const std::size_t last = (rows - 1) / Pack<float>::size * Pack<float>::size;
+  store(hi + last, broadcast(0.0F));
+  store(lo + last, broadcast(0.0F));
+}
+
 /// What makes multiples of softmax(z) of exponentials in some rows.
 struct DirectFactors {
   static constexpr bool of_exponentials = true;
-  float hi[tile_rows] = {}, lo[tile_rows] = {};
+  float hi[tile_rows], lo[tile_rows];
   std::uint64_t fitting = 0;  ///< one bit per row; the others are too extreme
 
   /// Of rows whose largest logits and log sum exp(z - max z) are known, times `factors` or, where that is null, 1.
   KULLBACK_OUT_OF_LINE DirectFactors(const RowStates& known, const RowFactors* factors, std::size_t rows) {
     // Logits below direct_lowest have results that round to 0 then, and low parts have digits enough.
     constexpr double largest = 0x1p-26, least = 0x1p-120, one_ulp = 0x1p-24;
+    clear_last_pack(hi, lo, rows);
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
       const auto factor = factors == nullptr ? broadcast<double>(1.0) : lanes.load(factors->hi, 1);
@@ -338,11 +346,12 @@ struct DirectFactors {
 /// What makes log_softmax(z) of logits in some rows: log sum exp(z), in two parts.
 struct DirectShift {
   static constexpr bool of_exponentials = false;
-  float hi[tile_rows] = {}, lo[tile_rows] = {};
+  float hi[tile_rows], lo[tile_rows];
   std::uint64_t fitting = 0;  ///< one bit per row; of the others the sum would lose digits
 
   KULLBACK_OUT_OF_LINE DirectShift(const RowStates& known, const RowFactors*, std::size_t rows) {
     constexpr double largest = 0x1p100, least = 0x1p-100, least_share = 0x1p-25;
+    clear_last_pack(hi, lo, rows);
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
       const auto x = m + rest;
