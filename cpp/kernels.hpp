@@ -26,6 +26,8 @@ struct Partial {
 
 constexpr double magnification = 0x1p600;
 constexpr double root_of_magnification = 0x1p300;
+/// Results of float64 that are nearer to 0 are taken in those units.
+constexpr double least_result = 0x1p-900;
 
 /// What holds for a whole call.
 struct Setting {
@@ -264,7 +266,10 @@ struct CategoricalKernel {
 template <class T>
 struct TokenKernel {
   RowKernel<T> normalizer;
-  void (*loss)(RowStates& states, std::size_t rows, const LossTerms& terms, const Setting& setting);
+  /// Makes losses in units of `scale` of the predictions `at` chosen classes, each in a row of its own, whose states
+  /// are finished. One bit per row tells whether its loss drowns among the subnormals.
+  std::uint64_t (*losses)(const RowStates& states, std::size_t rows, const double* at, Partial scale,
+                          const Setting& setting, T* out);
 };
 
 template <class T>
@@ -305,7 +310,7 @@ constexpr std::uint64_t first_bits(std::size_t rows) { return ~std::uint64_t{0} 
 /// Whether a row's result is so small that it has to be taken again, magnified.
 template <class T>
 [[gnu::always_inline]] inline bool drowned(double result) {
-  return sizeof(T) == sizeof(double) && __builtin_fabs(result) < 0x1p-900;
+  return sizeof(T) == sizeof(double) && __builtin_fabs(result) < least_result;
 }
 
 }  // namespace kullback

@@ -37,15 +37,14 @@ template <class T, class Evaluate>
 void refine_normalizers(RowStates& normalizers, std::size_t rows, Evaluate&& evaluate_again) {
   if (sizeof(T) != sizeof(double)) return;
   constexpr int first = RowStates::log_sum, end = first + RowStates::max_maxima;
-  constexpr double small = 0x1p-900;
   for (std::size_t r = 0; r < rows; ++r) {
-    if (!(normalizers.hi[first][r] < small || normalizers.hi[end - 1][r] < small)) continue;
+    if (!(normalizers.hi[first][r] < least_result || normalizers.hi[end - 1][r] < least_result)) continue;
     Setting setting;
     setting.one = magnification;
     RowStates again;
     evaluate_again(r, setting, again);
     for (int sum = first; sum < end; ++sum) {
-      if (!(normalizers.hi[sum][r] < small)) continue;
+      if (!(normalizers.hi[sum][r] < least_result)) continue;
       normalizers.hi[sum][r] = again.hi[sum][0] / magnification;
       normalizers.lo[sum][r] = again.lo[sum][0] / magnification;
     }

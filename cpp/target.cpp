@@ -230,7 +230,7 @@ constexpr Kernels<T> kernels_of = {
 #define KULLBACK_CATEGORICAL(name, operation, input)                                                          \
   {row_kernel<operation::Indexed, T>, row_kernel<operation::Labelled, T>, rows_alone<operation::Weighted, T>, \
    loss<operation, T>, categorical_gradient<operation, T>},
-#define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, loss<operation, T>},
+#define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, losses_at<operation, T>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
     rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>, write_delayed_of<T>(),

@@ -19,8 +19,7 @@ class TokenJob {
   TokenJob(const Kernels<T>& kernels, const TokenKernel<T>& kernel, const Operand& logits, const Labels& tokens,
            std::size_t tokens_per_row, std::ptrdiff_t token_stride, std::ptrdiff_t out_stride,
            std::ptrdiff_t class_stride, Partial scale, DType dtype, const Dims& inner, const Dims& outer, char* out)
-      : kernels_(kernels),
-        kernel_(kernel),
+      : kernel_(kernel),
         operands_{&logits},
         job_(kernels, operands_, dtype, inner, outer),
         logits_(logits, dtype),
@@ -47,54 +46,60 @@ class TokenJob {
  private:
   /// Tokens that are worked on together, and their results.
   struct Run {
-    static_assert(tile_rows <= UINT8_MAX);
     std::size_t count;
     std::ptrdiff_t token_at, token_step, out_at, out_step;  ///< in bytes
-    std::uint8_t row[tile_rows];                            ///< each one's, in its tile
+    std::size_t row;                                        ///< the first token's, in its tile
+    std::size_t left;                                       ///< how many of its tokens are left
+    std::size_t per_row;                                    ///< and how many there are in the rows after it
   };
 
   /// Cuts a tile's tokens into runs of one step: all of them where they lie one after the other, or those of a row, or
   /// one of every row.
   template <class F>
   void for_token_runs(const Tile& tile, F f) const {
-    const auto rows = static_cast<std::uint8_t>(tile.rows);
     const std::ptrdiff_t of_row = tile.step[Dims::labels], out_of_row = tile.step[Dims::output];
     const auto per_row = static_cast<std::ptrdiff_t>(tokens_per_row_);
-    const auto cut = [&](std::ptrdiff_t token, std::ptrdiff_t token_step, std::ptrdiff_t out, std::ptrdiff_t out_step,
-                         std::size_t count, auto next_row) {
+    // Those of all rows from one on, so many of each.
+    const auto cut = [&](std::size_t row, std::size_t of_each, std::ptrdiff_t token, std::ptrdiff_t token_step,
+                         std::ptrdiff_t out, std::ptrdiff_t out_step, std::size_t count) {
       Run run;
+      run.token_step = token_step;
+      run.out_step = out_step;
+      run.per_row = of_each;
       for (std::size_t first = 0; first < count; first += tile_rows) {
         const auto done = static_cast<std::ptrdiff_t>(first);
         run.count = std::min(tile_rows, count - first);
         run.token_at = tile.at[Dims::labels] + token + done * token_step;
-        run.token_step = token_step;
         run.out_at = tile.at[Dims::output] + out + done * out_step;
-        run.out_step = out_step;
-        for (std::size_t i = 0; i < run.count; ++i) run.row[i] = next_row();
+        run.row = row + first / of_each;
+        run.left = of_each - first % of_each;
         f(run);
       }
     };
     if (per_row == 1) {
-      cut(0, of_row, 0, out_of_row, tile.rows, [row = std::uint8_t{0}]() mutable { return row++; });
+      cut(0, 1, 0, of_row, 0, out_of_row, tile.rows);
     } else if (of_row == per_row * token_stride_ && out_of_row == per_row * out_stride_) {
-      const auto next_row = [this, row = std::uint8_t{0}, k = std::size_t{0}]() mutable {
-        if (k == tokens_per_row_) {
-          k = 0;
-          ++row;
-        }
-        ++k;
-        return row;
-      };
-      cut(0, token_stride_, 0, out_stride_, tile.rows * tokens_per_row_, next_row);
+      cut(0, tokens_per_row_, 0, token_stride_, 0, out_stride_, tile.rows * tokens_per_row_);
     } else if (tile.rows < tokens_per_row_) {
-      for (std::uint8_t r = 0; r < rows; ++r) {
-        cut(r * of_row, token_stride_, r * out_of_row, out_stride_, tokens_per_row_, [r] { return r; });
+      for (std::size_t r = 0; r < tile.rows; ++r) {
+        const auto row = static_cast<std::ptrdiff_t>(r);
+        cut(r, tokens_per_row_, row * of_row, token_stride_, row * out_of_row, out_stride_, tokens_per_row_);
       }
     } else {
       for (std::ptrdiff_t k = 0; k < per_row; ++k) {
-        cut(k * token_stride_, of_row, k * out_stride_, out_of_row, tile.rows,
-            [row = std::uint8_t{0}]() mutable { return row++; });
+        cut(0, 1, k * token_stride_, of_row, k * out_stride_, out_of_row, tile.rows);
       }
+    }
+  }
+
+  /// Calls f(row, begin, end) for the rows of a run's tokens.
+  template <class F>
+  static void for_rows(const Run& run, F f) {
+    std::size_t begin = 0, end = std::min(run.left, run.count);
+    for (std::size_t row = run.row; begin < run.count; ++row) {
+      f(row, begin, end);
+      begin = end;
+      end = std::min(begin + run.per_row, run.count);
     }
   }
 
@@ -103,9 +108,10 @@ class TokenJob {
     tokens_.read(token, run.token_at, run.token_step, run.count);
     double logit[tile_rows];
     if (tokens_.all_in_range(token, run.count)) {
-      const std::ptrdiff_t row_step = tile.step[0], class_step = class_stride_;
-      logits_.read(logit, run.count,
-                   [&, at = tile.at[0]](std::size_t i) { return at + run.row[i] * row_step + token[i] * class_step; });
+      for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
+        const std::ptrdiff_t at = tile.at[0] + static_cast<std::ptrdiff_t>(row) * tile.step[0];
+        logits_.read(logit + begin, end - begin, [&](std::size_t i) { return at + token[begin + i] * class_stride_; });
+      });
     } else {
       bad_token_.store(true, std::memory_order_relaxed);
       std::fill_n(logit, run.count, std::nan(""));
@@ -120,32 +126,39 @@ class TokenJob {
     for (std::size_t i = 0; i < run.count; ++i, out += run.out_step) std::memcpy(out, &results[i], sizeof(T));
   }
 
-  void losses_of(const Tile& tile, const RowStates& states, const Run& run, const double* logit, T* results) {
-    const auto evaluate = [&](const RowStates& normalizers, const std::uint8_t* row, const double* at,
-                              std::size_t count, const Setting& setting, RowStates& losses, T* to) {
-      for (std::size_t i = 0; i < count; ++i) {
-        losses.max[0][i] = normalizers.max[0][row[i]];
-        losses.hi[0][i] = normalizers.hi[0][row[i]];
-        // Nothing reads the low parts of float32 losses.
-        if constexpr (sizeof(T) == sizeof(double)) losses.lo[0][i] = normalizers.lo[0][row[i]];
-      }
-      kernel_.loss(losses, count, LossTerms{at, nullptr, nullptr, false}, setting);
-      kernels_.round(losses, count, scale_, setting, to);
-    };
-    RowStates losses;
-    evaluate(states, run.row, logit, run.count, Setting{}, losses, results);
-    for (std::size_t i = 0; i < run.count; ++i) {
-      if (!drowned<T>(losses.hi[0][i])) continue;
-      Setting magnified;
-      magnified.one = magnified.mass_unit = magnification;
-      RowStates again, normalizer;
-      job_.evaluate(kernel_.normalizer, tile.row(run.row[i]), magnified, normalizer);
-      constexpr std::uint8_t first = 0;
-      evaluate(normalizer, &first, logit + i, 1, magnified, again, results + i);
+  /// Elements [begin, end) become x; those after them may as well. Eight at a time, there is less to store.
+  static void repeat(double (&to)[tile_rows], double x, std::size_t begin, std::size_t end) {
+    constexpr std::size_t some = 8;
+    for (; begin < end; begin += some) {
+      if (begin > tile_rows - some) return std::fill(to + begin, to + end, x);
+      std::fill_n(to + begin, some, x);
     }
   }
 
-  const Kernels<T>& kernels_;
+  void losses_of(const Tile& tile, const RowStates& states, const Run& run, const double* logit, T* results) {
+    RowStates chosen;
+    for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
+      repeat(chosen.max[0], states.max[0][row], begin, end);
+      repeat(chosen.hi[0], states.hi[0][row], begin, end);
+      // Nothing reads the low parts of float32 losses.
+      if constexpr (sizeof(T) == sizeof(double)) repeat(chosen.lo[0], states.lo[0][row], begin, end);
+    });
+    std::uint64_t drowned = kernel_.losses(chosen, run.count, logit, scale_, Setting{}, results);
+    if constexpr (sizeof(T) != sizeof(double)) return;
+    drowned &= first_bits(run.count);
+    if (drowned == 0) return;
+    for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        if ((drowned >> i & 1) == 0) continue;
+        Setting magnified;
+        magnified.one = magnified.mass_unit = magnification;
+        RowStates again;
+        job_.evaluate(kernel_.normalizer, tile.row(row), magnified, again);
+        kernel_.losses(again, 1, logit + i, scale_, magnified, results + i);
+      }
+    });
+  }
+
   const TokenKernel<T>& kernel_;
   const std::array<const Operand*, max_inputs> operands_;
   RowJob<T> job_;

@@ -15,7 +15,7 @@ KULLBACK_INLINE void map_elements(std::size_t n, T* out, F f) {
 template <class Op, class... V>
 KULLBACK_OUT_OF_LINE Pack<double> mend_drowned(const Setting& setting, Partial scale, Pack<double> y, V... inputs) {
   const auto again = scaled(Op::template of<Working>(setting, magnification, inputs...), scale) * (1 / magnification);
-  return select((abs(y) < 0x1p-900) & (again - again == 0), again, y);
+  return select((abs(y) < least_result) & (again - again == 0), again, y);
 }
 template <class Op, int B, class... V>
 KULLBACK_INLINE Simd<double, B> mend_drowned(const Setting& setting, Partial scale, Simd<double, B> y, V... inputs) {
@@ -29,7 +29,7 @@ KULLBACK_INLINE auto value_of(const Setting& setting, Partial scale, V... inputs
   using Digits = typename Sum<T>::Digits;
   auto y = scaled(Op::template of<Digits>(setting, 1.0, inputs...), scale);
   if constexpr (same<Digits, Working>) {
-    if (!all(abs(y) >= 0x1p-900)) y = mend_drowned<Op>(setting, scale, y, inputs...);
+    if (!all(abs(y) >= least_result)) y = mend_drowned<Op>(setting, scale, y, inputs...);
   }
   return y + 0;
 }
