@@ -80,11 +80,22 @@ struct TileLabels {
 };
 
 /// What the rows of a tile let their gradients know.
+template <class T>
 struct TileKnowledge {
-  RowStates states;  ///< of which the first result is sum w y
+  RowStates states;  ///< of which the first result is sum w y, unless that is 1 of all rows
   RowFactors factors;
-  double at_label[tile_rows];  ///< the gradient at each row's class
+  T at_label[tile_rows];  ///< the gradient at each row's class
 };
+
+/// sum w y of class indices without weights, as the high and the low parts of numbers.
+struct UnitMass {
+  double ones[tile_rows] = {}, zeros[tile_rows] = {};
+
+  constexpr UnitMass() {
+    for (double& x : ones) x = 1;
+  }
+};
+inline constexpr UnitMass unit_mass;
 
 /// What a call of a categorical loss is made of.
 struct CategoricalCall {
@@ -201,6 +212,7 @@ class CategoricalJob {
   };
 
   bool makes_gradients() const { return !gradients_.empty(); }
+  bool has_unit_mass() const { return call_.labels != nullptr && call_.weight == nullptr && !call_.smooth; }
   bool weighs() const { return call_.weight != nullptr || call_.sample_weight != nullptr; }
 
   /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
@@ -231,7 +243,7 @@ class CategoricalJob {
     labels.read(found.label, tile.at[Dims::labels], tile.step[Dims::labels], tile.rows);
     std::fill_n(found.weight, tile.rows, 1.0);
     if (call_.weight == nullptr && !labels.ignores() && labels.all_in_range(found.label, tile.rows)) {
-      found.in_range = ~std::uint64_t{0} >> (64 - tile.rows);
+      found.in_range = first_bits(tile.rows);
       return;
     }
     for (std::size_t r = 0; r < tile.rows; ++r) {
@@ -251,10 +263,12 @@ class CategoricalJob {
   /// To be called once the rows were read, and so are in a cache.
   void look_up_predictions(const Tile& tile, TileLabels& found) const {
     const int z = call_.predictions_input;
+    const auto at_label = [&](std::size_t r) {
+      return tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z] + found.label[r] * call_.class_stride;
+    };
+    if (found.in_range == first_bits(tile.rows)) return predictions_.read(found.prediction, tile.rows, at_label);
     for (std::size_t r = 0; r < tile.rows; ++r) {
-      if ((found.in_range >> r & 1) == 0) continue;
-      const std::ptrdiff_t row = tile.at[z] + static_cast<std::ptrdiff_t>(r) * tile.step[z];
-      found.prediction[r] = predictions_(row + found.label[r] * call_.class_stride);
+      if ((found.in_range >> r & 1) != 0) found.prediction[r] = predictions_(at_label(r));
     }
   }
 
@@ -290,7 +304,7 @@ class CategoricalJob {
   void work_on(const Tile& tile, std::size_t first, Accumulator* sum) {
     TileLabels found;
     look_up(tile, found);
-    TileKnowledge known;
+    TileKnowledge<T> known;
     const bool noting = makes_gradients() && all_.gradient.of_states;
     if (makes_gradients()) find_factors(tile, known.factors);
     const Kept<T> kept = keep(tile);
@@ -403,8 +417,15 @@ class CategoricalJob {
 
   /// Keeps what gradients need of the states of some rows, and the gradients at their classes.
   void note(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states, const Setting& setting,
-            std::uint64_t skip, TileKnowledge& known) const {
+            std::uint64_t skip, TileKnowledge<T>& known) const {
+    constexpr int log_sum = RowStates::log_sum, base = LossSum::base_kept;
     const double natural = 1 / setting.one, natural_mass = 1 / setting.mass_unit;
+    if (has_unit_mass() && skip == 0 && natural == 1) {
+      std::copy_n(states.max[0], rows.rows, known.states.max[0] + to);
+      std::copy_n(states.hi[base], rows.rows, known.states.hi[log_sum] + to);
+      std::copy_n(states.lo[base], rows.rows, known.states.lo[log_sum] + to);
+      return note_labels(rows, to, found, states, setting, skip, known);
+    }
     for (std::size_t r = 0; r < rows.rows; ++r) {
       if ((skip >> r & 1) != 0) continue;
       const auto sum = [&](int k, double unit) { return Partial{states.hi[k][r] * unit, states.lo[k][r] * unit}; };
@@ -415,7 +436,7 @@ class CategoricalJob {
       const Partial labelled =
           call_.labels != nullptr ? Partial{found.weight[to + r], 0} : sum(LossSum::labelled_mass, natural_mass);
       keep(0, smoothed(labelled, sum(LossSum::spread_out_mass, natural_mass)));
-      keep(RowStates::log_sum, sum(LossSum::base_kept, natural));
+      keep(log_sum, sum(base, natural));
       known.states.max[0][to + r] = states.max[0][r];
     }
     if (call_.labels != nullptr) note_labels(rows, to, found, states, setting, skip, known);
@@ -423,27 +444,35 @@ class CategoricalJob {
 
   /// The gradients at the classes of some rows.
   void note_labels(const Tile& rows, std::size_t to, const TileLabels& found, const RowStates& states,
-                   const Setting& setting, std::uint64_t skip, TileKnowledge& known) const {
+                   const Setting& setting, std::uint64_t skip, TileKnowledge<T>& known) const {
+    LabelTerms terms{
+        found.prediction + to, {unit_mass.ones, unit_mass.zeros}, {unit_mass.ones, unit_mass.zeros}, &known.factors};
     double target[2][tile_rows];
-    for (std::size_t r = 0; r < rows.rows; ++r) {
-      const Partial at_label = smoothed({found.weight[to + r], 0}, {found.weight[to + r], 0});
-      target[0][r] = at_label.hi;
-      target[1][r] = at_label.lo;
+    if (!has_unit_mass()) {
+      for (std::size_t r = 0; r < rows.rows; ++r) {
+        const Partial at_label = smoothed({found.weight[to + r], 0}, {found.weight[to + r], 0});
+        target[0][r] = at_label.hi;
+        target[1][r] = at_label.lo;
+      }
+      for (int k = 0; k < 2; ++k) terms.target[k] = target[k];
+      terms.mass[0] = known.states.hi[0] + to;
+      terms.mass[1] = known.states.lo[0] + to;
     }
     RowFactors factors;
-    std::copy_n(known.factors.hi + to, rows.rows, factors.hi);
-    std::copy_n(known.factors.lo + to, rows.rows, factors.lo);
-    const double* const hi = known.states.hi[0] + to;
+    if (to != 0) {
+      std::copy_n(known.factors.hi + to, rows.rows, factors.hi);
+      std::copy_n(known.factors.lo + to, rows.rows, factors.lo);
+      terms.factors = &factors;
+    }
+    if (skip == 0) return all_.gradient.at_label(states, rows.rows, terms, setting, known.at_label + to);
     T results[tile_rows];
-    all_.gradient.at_label(states, rows.rows,
-                           {found.prediction + to, {hi, known.states.lo[0] + to}, {target[0], target[1]}, &factors},
-                           setting, results);
+    all_.gradient.at_label(states, rows.rows, terms, setting, results);
     for (std::size_t r = 0; r < rows.rows; ++r) {
-      if ((skip >> r & 1) == 0) known.at_label[to + r] = double{results[r]};
+      if ((skip >> r & 1) == 0) known.at_label[to + r] = results[r];
     }
   }
 
-  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge& known, const Kept<T>& kept) {
+  void make_gradients(const Tile& tile, TileLabels& found, TileKnowledge<T>& known, const Kept<T>& kept) {
     if (!all_.gradient.of_states && call_.labels != nullptr) {
       look_up_predictions(tile, found);
       const RowStates none;
@@ -454,9 +483,8 @@ class CategoricalJob {
     // The classes of rows are put in afterwards; until then they get what is spread evenly.
     if (call_.labels != nullptr) setting.keep = {0, 0};
     RowFactors times_mass;
-    const bool unit_mass = call_.labels != nullptr && call_.weight == nullptr && !call_.smooth;
-    const RowFactors& by_mass = unit_mass ? known.factors : times_mass;
-    for (std::size_t r = 0; all_.gradient.of_states && !unit_mass && r < tile.rows; ++r) {
+    const RowFactors& by_mass = has_unit_mass() ? known.factors : times_mass;
+    for (std::size_t r = 0; all_.gradient.of_states && !has_unit_mass() && r < tile.rows; ++r) {
       const Partial mass{known.states.hi[0][r], known.states.lo[0][r]};
       // 0 silences an infinite mass, but not NaN.
       const bool silent = known.factors.hi[r] == 0 && std::isinf(mass.hi);
@@ -481,13 +509,13 @@ class CategoricalJob {
   }
 
   /// Leaves what put_labels does to those who write delayed rows; tells which.
-  static std::uint64_t delay_labels(const TileLabels& found, const TileKnowledge& known, DelayedRows<T>& rows) {
+  static std::uint64_t delay_labels(const TileLabels& found, const TileKnowledge<T>& known, DelayedRows<T>& rows) {
     rows.which &= ~found.ignored;
     const std::uint64_t later = rows.which & found.in_range;
     for (std::size_t r = 0; r < tile_rows; ++r) {
       if ((later >> r & 1) == 0) continue;
       rows.label[r] = static_cast<std::size_t>(found.label[r]);
-      rows.at_label[r] = static_cast<T>(known.at_label[r]);
+      rows.at_label[r] = known.at_label[r];
     }
     return later;
   }
@@ -531,17 +559,19 @@ class CategoricalJob {
   }
 
   /// What differs from the gradients of other classes, and the gradients of ignored rows.
-  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge& known,
+  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge<T>& known,
                   std::uint64_t skip) {
-    for (std::size_t r = 0; r < tile.rows; ++r) {
-      if ((skip >> r & 1) != 0) continue;
-      char* const row = gradient.output.row(tile, r);
-      const auto put = [&](std::int64_t j, T y) { std::memcpy(row + j * gradient.plan.class_stride, &y, sizeof(T)); };
-      if ((found.ignored >> r & 1) != 0) {
-        for (std::size_t j = 0; j < job_.length(); ++j) put(static_cast<std::int64_t>(j), T{0});
-      } else if ((found.in_range >> r & 1) != 0 && gradient.plan.derivative == Derivative::of_predictions) {
-        put(found.label[r], static_cast<T>(known.at_label[r]));
+    const std::ptrdiff_t step = gradient.plan.class_stride;
+    if (gradient.plan.derivative == Derivative::of_predictions) {
+      const std::uint64_t mine = found.in_range & ~skip;
+      for (std::size_t r = 0; r < tile.rows; ++r) {
+        if ((mine >> r & 1) == 0) continue;
+        std::memcpy(gradient.output.row(tile, r) + found.label[r] * step, &known.at_label[r], sizeof(T));
       }
+    }
+    for (std::uint64_t left = found.ignored & ~skip; left != 0; left &= left - 1) {
+      char* at = gradient.output.row(tile, static_cast<std::size_t>(__builtin_ctzll(left)));
+      for (std::size_t j = 0; j < job_.length(); ++j, at += step) std::memset(at, 0, sizeof(T));
     }
   }
 

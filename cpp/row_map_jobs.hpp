@@ -214,8 +214,8 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& st
   } else {
     return map_rows(tile, known, factors);
   }
-  for (std::size_t r = 0; r < tile.rows; ++r) {
-    if ((left >> r & 1) == 0) continue;
+  for (; left != 0; left &= left - 1) {
+    const auto r = static_cast<std::size_t>(__builtin_ctzll(left));
     RowStates one;
     copy_row(known, r, one, 0);
     RowFactors factor{};
