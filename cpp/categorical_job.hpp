@@ -564,9 +564,11 @@ class CategoricalJob {
     const std::ptrdiff_t step = gradient.plan.class_stride;
     if (gradient.plan.derivative == Derivative::of_predictions) {
       const std::uint64_t mine = found.in_range & ~skip;
-      for (std::size_t r = 0; r < tile.rows; ++r) {
-        if ((mine >> r & 1) == 0) continue;
-        std::memcpy(gradient.output.row(tile, r) + found.label[r] * step, &known.at_label[r], sizeof(T));
+      const std::size_t rows = tile.rows;
+      char* row = gradient.output.row(tile, 0);
+      const std::ptrdiff_t to_next = gradient.output.row(tile, 1) - row;
+      for (std::size_t r = 0; r < rows; ++r, row += to_next) {
+        if ((mine >> r & 1) != 0) std::memcpy(row + found.label[r] * step, &known.at_label[r], sizeof(T));
       }
     }
     for (std::uint64_t left = found.ignored & ~skip; left != 0; left &= left - 1) {

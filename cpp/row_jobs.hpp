@@ -166,7 +166,8 @@ class RowJob {
     if (kernel.keeps_up_to == 0 || n_ > kernel.keeps_up_to) return {};
     T* const buffer = columns_ ? columns(tile.thread, inputs_.count()) : nullptr;
     if (transposes(kernel)) {
-      if (results.rows == nullptr) return {};
+      // Logits are rows already: those of a pack and more are mapped sooner as they are.
+      if (results.rows == nullptr || (!of_exponentials && n_ >= 64 / sizeof(T))) return {};
       if (!of_exponentials) return {results, nullptr, columns(tile.thread, 0), tile_rows, buffer};
       return {results, buffer, buffer, tile_rows, buffer};
     }
