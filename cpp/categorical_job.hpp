@@ -564,6 +564,7 @@ class CategoricalJob {
     const std::ptrdiff_t step = gradient.plan.class_stride;
     if (gradient.plan.derivative == Derivative::of_predictions) {
       const std::uint64_t mine = found.in_range & ~skip;
+      // What is stored could be the tile, for all the compiler knows.
       const std::size_t rows = tile.rows;
       char* row = gradient.output.row(tile, 0);
       const std::ptrdiff_t to_next = gradient.output.row(tile, 1) - row;

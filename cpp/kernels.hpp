@@ -236,7 +236,7 @@ struct LabelTerms {
 };
 
 /// The gradients of a categorical loss. Those with respect to predictions need the states of the rows if they are
-/// `of_states`; sum w y is their first result.
+/// `of_states`; sum w y is their first result, which class indices without weights leave out.
 template <class T>
 struct CategoricalGradient {
   bool of_states;
@@ -266,9 +266,9 @@ struct CategoricalKernel {
 template <class T>
 struct TokenKernel {
   RowKernel<T> normalizer;
-  /// Makes losses in units of `scale` of the predictions `at` chosen classes, each in a row of its own, whose states
-  /// are finished. One bit per row tells whether its loss drowns among the subnormals.
-  std::uint64_t (*losses)(const RowStates& states, std::size_t rows, const double* at, Partial scale,
+  /// The results, in units of `scale`, of one class each of some rows, whose states are finished, and whose predictions
+  /// for that class are `at_label`. One bit per row tells whether its result drowns; those after them mean nothing.
+  std::uint64_t (*losses)(const RowStates& states, std::size_t rows, const double* at_label, Partial scale,
                           const Setting& setting, T* out);
 };
 

@@ -59,7 +59,7 @@ class TokenJob {
   void for_token_runs(const Tile& tile, F f) const {
     const std::ptrdiff_t of_row = tile.step[Dims::labels], out_of_row = tile.step[Dims::output];
     const auto per_row = static_cast<std::ptrdiff_t>(tokens_per_row_);
-    // Those of all rows from one on, so many of each.
+    // Of `row` and those after it, `of_each` tokens of each.
     const auto cut = [&](std::size_t row, std::size_t of_each, std::ptrdiff_t token, std::ptrdiff_t token_step,
                          std::ptrdiff_t out, std::ptrdiff_t out_step, std::size_t count) {
       Run run;
@@ -107,14 +107,18 @@ class TokenJob {
     std::int64_t token[tile_rows];
     tokens_.read(token, run.token_at, run.token_step, run.count);
     double logit[tile_rows];
-    if (tokens_.all_in_range(token, run.count)) {
+    if (!tokens_.all_in_range(token, run.count)) {
+      bad_token_.store(true, std::memory_order_relaxed);
+      std::fill_n(logit, run.count, std::nan(""));
+    } else if (run.per_row == 1) {
+      const std::ptrdiff_t at = tile.at[0], step = tile.step[0], class_step = class_stride_;
+      logits_.read(logit, run.count,
+                   [&](std::size_t i) { return at + static_cast<std::ptrdiff_t>(i) * step + token[i] * class_step; });
+    } else {
       for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
         const std::ptrdiff_t at = tile.at[0] + static_cast<std::ptrdiff_t>(row) * tile.step[0];
         logits_.read(logit + begin, end - begin, [&](std::size_t i) { return at + token[begin + i] * class_stride_; });
       });
-    } else {
-      bad_token_.store(true, std::memory_order_relaxed);
-      std::fill_n(logit, run.count, std::nan(""));
     }
     T results[tile_rows];
     losses_of(tile, states, run, logit, results);
@@ -136,24 +140,30 @@ class TokenJob {
   }
 
   void losses_of(const Tile& tile, const RowStates& states, const Run& run, const double* logit, T* results) {
-    RowStates chosen;
+    std::uint64_t drowned = first_bits(run.count);
+    if (run.per_row == 1) {
+      // One of each row.
+      drowned &= kernel_.losses(states, run.count, logit, scale_, Setting{}, results);
+    } else {
+      RowStates chosen;
+      for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
+        repeat(chosen.max[0], states.max[0][row], begin, end);
+        repeat(chosen.hi[0], states.hi[0][row], begin, end);
+        // Nothing reads the low parts of float32 losses.
+        if constexpr (sizeof(T) == sizeof(double)) repeat(chosen.lo[0], states.lo[0][row], begin, end);
+      });
+      drowned &= kernel_.losses(chosen, run.count, logit, scale_, Setting{}, results);
+    }
+    if (sizeof(T) != sizeof(double) || drowned == 0) return;
     for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
-      repeat(chosen.max[0], states.max[0][row], begin, end);
-      repeat(chosen.hi[0], states.hi[0][row], begin, end);
-      // Nothing reads the low parts of float32 losses.
-      if constexpr (sizeof(T) == sizeof(double)) repeat(chosen.lo[0], states.lo[0][row], begin, end);
-    });
-    std::uint64_t drowned = kernel_.losses(chosen, run.count, logit, scale_, Setting{}, results);
-    if constexpr (sizeof(T) != sizeof(double)) return;
-    drowned &= first_bits(run.count);
-    if (drowned == 0) return;
-    for_rows(run, [&](std::size_t row, std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        if ((drowned >> i & 1) == 0) continue;
-        Setting magnified;
-        magnified.one = magnified.mass_unit = magnification;
-        RowStates again;
-        job_.evaluate(kernel_.normalizer, tile.row(row), magnified, again);
+      const std::uint64_t of_row = drowned & first_bits(end) & ~(first_bits(begin + 1) >> 1);
+      if (of_row == 0) return;
+      Setting magnified;
+      magnified.one = magnified.mass_unit = magnification;
+      RowStates again;
+      job_.evaluate(kernel_.normalizer, tile.row(row), magnified, again);
+      for (std::uint64_t left = of_row; left != 0; left &= left - 1) {
+        const int i = __builtin_ctzll(left);
         kernel_.losses(again, 1, logit + i, scale_, magnified, results + i);
       }
     });

@@ -461,6 +461,8 @@ def test_where_exponentials_are_kept(length, axis, dtype, target, same_bits):
             assert same_bits(of(labels, arranged, axis=axis), want)
             assert same_bits(of(labels, arranged, axis=axis, out=np.empty_like(arranged)), want)
             assert same_bits(of(labels, arranged[::-1].copy()[::-1], axis=axis), want)
+            shared = of(np.broadcast_to(labels[:1], labels.shape), np.broadcast_to(z[:1], z.shape))
+            assert same_bits(shared, np.broadcast_to(of(labels[0], z[0]), z.shape))
 
 
 @pytest.mark.parametrize("measure", ["entropy", "cross_entropy", "kl_divergence", "js_divergence"])

@@ -30,6 +30,16 @@ def test_tokens_are_losses_of_the_other_sign(dtype):
         np.testing.assert_allclose(kb.token_logprobs(z, k), chosen, rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize(
+    ("base", "z"),
+    [(2, [66.75682067871094, -1.4264438163991144e-07]), (10, [106.63479614257812, -1.2881795186103773e-08])],
+)
+def test_tokens_near_a_tie_are_rounded_as_losses_are(base, z, dtype):
+    logits = np.array([z], dtype)
+    loss = kb.categorical_cross_entropy_from_logits([1], logits, base=base)
+    assert np.array_equal(kb.token_logprobs(logits, [1], base=base), -loss)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 100, 1_000])
 @pytest.mark.parametrize("shape", [(5,), (30, 17), (2, 9_000), (3, 4, 50)], ids=str)
 def test_several_tokens_per_row(dtype, shape, count, same_bits):
@@ -45,6 +55,19 @@ def test_several_tokens_per_row(dtype, shape, count, same_bits):
     out = np.full((*shape[:-1], 2 * count), 7, dtype)[..., ::2]
     assert kb.token_logprobs(z, k, out=out) is out
     assert same_bits(out, got)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 70])
+def test_several_tokens_of_sure_rows(dtype, count, same_bits):
+    z, k = some_logits((150, 7), dtype), some_tokens((150, count), 7)
+    z[::2] -= 720  # float64's losses of the winner drown there
+    z[::2, 3] = 0
+    got = kb.token_logprobs(z, k)
+    losses = [kb.categorical_cross_entropy_from_logits(k[:, i], z) for i in range(count)]
+    assert same_bits(got, -np.stack(losses, -1) + 0)
+    assert same_bits(kb.token_logprobs(z[::-1], k[::-1, ::-1]), got[::-1, ::-1])
+    assert same_bits(kb.token_logprobs(z, np.broadcast_to(k[:, :1], k.shape)), np.broadcast_to(got[:, :1], k.shape))
+    assert same_bits(kb.token_logprobs(z[:1].repeat(150, 0), k), kb.token_logprobs(np.broadcast_to(z[:1], z.shape), k))
 
 
 def test_the_first_bad_of_several_tokens():

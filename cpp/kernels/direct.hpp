@@ -303,11 +303,12 @@ struct DirectLabels {
   }
 };
 
-/// Of numbers of that many rows whole packs are read.
-KULLBACK_INLINE void clear_last_pack(float (&hi)[tile_rows], float (&lo)[tile_rows], std::size_t rows) {
-  const std::size_t last = (rows - 1) / Pack<float>::size * Pack<float>::size;
-  store(hi + last, broadcast(0.0F));
-  store(lo + last, broadcast(0.0F));
+/// Of numbers of that many rows, one at least, whole packs are read.
+template <class T>
+KULLBACK_INLINE void clear_last_pack(T (&hi)[tile_rows], T (&lo)[tile_rows], std::size_t rows) {
+  const std::size_t last = (rows - 1) / Pack<T>::size * Pack<T>::size;
+  store(hi + last, broadcast(T{0}));
+  store(lo + last, broadcast(T{0}));
 }
 
 /// What makes multiples of softmax(z) of exponentials in some rows.

@@ -215,6 +215,7 @@ struct FixedPointFactors {
     using V = Pack<double>;
     // Low parts have digits enough then.
     constexpr double least = 0x1p-400, one_ulp = 0x1p-53;
+    clear_last_pack(hi, lo, rows);
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const V most = lanes.load(known.max[0]);
       const auto log_sum = lanes.load(known, RowStates::log_sum);

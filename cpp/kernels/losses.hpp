@@ -671,17 +671,16 @@ void loss(RowStates& states, std::size_t rows, const LossTerms& terms, const Set
   });
 }
 
-/// Losses of chosen classes alone, see TokenKernel.
+/// Losses of chosen classes alone, see TokenKernel: what `loss` and `round` make of them.
 template <class Op, class T>
-std::uint64_t losses_at(const RowStates& states, std::size_t rows, const double* at, Partial scale,
+std::uint64_t losses_at(const RowStates& states, std::size_t rows, const double* at_label, Partial scale,
                         const Setting& setting, T* out) {
   using Digits = typename Sum<T>::Digits;
   std::uint64_t drowned = 0;
   for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
-    const auto information = times(Op::template information<Digits>(states, lanes, lanes.load(at)), setting.one);
+    const auto information = times(Op::template information<Digits>(states, lanes, lanes.load(at_label)), setting.one);
     const auto y = sum_of(information, lanes.load<Digits>(states, LossSum::base));
-    // Adding 0 makes -0 of it 0.
-    store_wide(out + lanes.first, scaled(y, scale) * (1 / setting.one) + 0, lanes.count);
+    store_result(out, lanes, y, scale, setting);
     if constexpr (same<Digits, Working>) drowned |= to_word(abs(y.hi) < least_result) << lanes.first;
   });
   return drowned;

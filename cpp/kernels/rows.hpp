@@ -636,11 +636,19 @@ KULLBACK_INLINE V scaled(Pair<V, Nothing> x, Partial scale) {
   return x.hi * scale.hi;
 }
 
+/// Stores results of some rows, in units of `scale`. Adding 0 makes -0 of it 0.
+template <class T>
+KULLBACK_INLINE void store_result(T* out, RowLanes lanes, Pair<Pack<double>> y, Partial scale, const Setting& setting) {
+  store_wide(out + lanes.first, scaled(y, scale) * (1 / setting.one) + 0, lanes.count);
+}
+template <class T>
+KULLBACK_INLINE void store_result(T* out, RowLanes lanes, Pair<Pack<double>, Nothing> y, Partial scale,
+                                  const Setting& setting) {
+  store_result(out, lanes, {y.hi, broadcast<double>(0.0)}, scale, setting);
+}
+
 template <class T>
 void round(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out) {
-  for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
-    const auto y = scaled(lanes.load(states, 0), scale);
-    // Adding 0 makes -0 of it 0.
-    store_wide(out + lanes.first, y * (1 / setting.one) + 0, lanes.count);
-  });
+  for_rows(rows, [&](RowLanes lanes)
+                     KULLBACK_INLINE_LAMBDA { store_result(out, lanes, lanes.load(states, 0), scale, setting); });
 }
