@@ -55,6 +55,7 @@ py::object plain_row(const Member<RowMeasure>& member, py::handle base, Arrays..
     RowBatch<T> batch{};
     for (std::size_t i = 0; i < sizeof...(arrays); ++i) {
       batch.in[i] = reinterpret_cast<const T*>(py::detail::array_proxy(inputs[i].ptr())->data);
+      batch.row_stride[i] = 0;
     }
     batch.rows = 1;
     batch.n = static_cast<std::size_t>(first->dimensions[0]);

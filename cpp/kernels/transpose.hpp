@@ -55,17 +55,21 @@ KULLBACK_INLINE void transpose_rows(Load load_row, Store store_column) {
 template <class T>
 void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step) {
   constexpr std::size_t lanes = Pack<T>::size;
-  // Whole packs may be loaded up to here: what they hold of the next row is not stored.
-  const T* const end = row_stride < 0 ? in : in + static_cast<std::ptrdiff_t>(rows - 1) * row_stride + n;
+  // Whole packs may be loaded up to where the array ends, which for rows that run backwards is the first row's end:
+  // what they hold of other rows is not stored.
+  const auto row_at = [=](std::size_t row) { return static_cast<std::ptrdiff_t>(row) * row_stride; };
+  const auto highest = [=](std::size_t begin, std::size_t end) { return row_at(row_stride < 0 ? begin : end - 1); };
   for (std::size_t first = 0; first < rows; first += lanes) {
+    const bool all_rows = first + lanes <= rows;
+    const auto room = highest(0, rows) - highest(first, first + lanes) + static_cast<std::ptrdiff_t>(n);
     for (std::size_t begin = 0; begin < n; begin += lanes) {
       const std::size_t count = n - begin < lanes ? n - begin : lanes;
-      const T* const from = in + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
+      const T* const from = in + row_at(first) + begin;
       T* const to = out + begin * step + first;
       const auto store_column = [=](std::size_t j, Pack<T> column) KULLBACK_INLINE_LAMBDA {
         if (j < count) store(to + j * step, column);
       };
-      if (first + lanes <= rows && from + static_cast<std::ptrdiff_t>(lanes - 1) * row_stride + lanes <= end) {
+      if (all_rows && static_cast<std::ptrdiff_t>(begin + lanes) <= room) {
         const T* next = from;
         const auto load_row = [&](std::size_t) KULLBACK_INLINE_LAMBDA {
           const auto row = load(next);
