@@ -47,6 +47,10 @@ struct DirectLanes {
   Pack<float> most[lanes];     ///< the largest logits
   Pack<float> largest[lanes];  ///< the largest exponentials
   Wide sum[lanes];             ///< the sums of all other exponentials
+
+  KULLBACK_INLINE Pack<float> most_of(std::size_t lane) const { return most[lane]; }
+  KULLBACK_INLINE Pack<float> largest_of(std::size_t lane) const { return largest[lane]; }
+  KULLBACK_INLINE Wide sum_of(std::size_t lane) const { return sum[lane]; }
 };
 
 /// The results of `count` rows or columns, of their largest logits and the sums of all exponentials but the largest.
@@ -64,18 +68,19 @@ KULLBACK_INLINE std::uint64_t direct_results(Pack<float> most, DirectLanes::Wide
 }
 
 /// The same of all lanes.
-KULLBACK_OUT_OF_LINE std::uint64_t direct_results(const DirectLanes& state, std::size_t count, double* max_out,
-                                                  double* mass_out) {
+template <class Lanes>
+KULLBACK_INLINE std::uint64_t direct_results(const Lanes& state, std::size_t count, double* max_out, double* mass_out) {
   auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
   for (std::size_t lane = 0; lane < DirectLanes::lanes; ++lane) {
-    most = max(state.most[lane], most);
+    const auto of_lane = state.largest_of(lane);
+    most = max(state.most_of(lane), most);
     // The first lane's that has it.
-    left_out = select(state.largest[lane] > largest, static_cast<float>(lane), left_out);
-    largest = max(state.largest[lane], largest);
+    left_out = select(of_lane > largest, static_cast<float>(lane), left_out);
+    largest = max(of_lane, largest);
   }
   // All but the largest are added after all.
   const auto sum = sum_of_used(DirectLanes::lanes, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
-    return state.sum[lane] + widen(select(left_out == static_cast<float>(lane), 0, state.largest[lane]));
+    return state.sum_of(lane) + widen(select(left_out == static_cast<float>(lane), 0, state.largest_of(lane)));
   });
   return direct_results(most, sum, count, max_out, mass_out);
 }
@@ -143,47 +148,44 @@ struct DirectRow {
 };
 
 /// The lanes of 16 rows, or fewer.
-struct DirectRows {
+class DirectRows {
+ public:
   static constexpr std::size_t lanes = DirectLanes::lanes;
-  float most[lanes][lanes], largest[lanes][lanes];
-  double sum[lanes][lanes];
 
   KULLBACK_INLINE void put(std::size_t row, const DirectRow& of_row) {
-    store(most[row], of_row.most);
-    store(largest[row], of_row.largest);
-    store(sum[row], of_row.sum);
+    store(rows_.most[row], of_row.most);
+    store(rows_.largest[row], of_row.largest);
+    store(rows_.sum[row], of_row.sum);
   }
 
   /// See direct_results.
-  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
-    for (std::size_t row = 0; row < lanes; ++row) {
-      if (row < count) continue;
-      store(most[row], broadcast(0.0F));
-      store(largest[row], broadcast(0.0F));
-      store(sum[row], broadcast_like<DirectLanes::Wide>(0.0));
-    }
-    DirectLanes state;
-    turn(most, state.most);
-    turn(largest, state.largest);
-    constexpr std::size_t half = lanes / 2;
-    for (std::size_t first = 0; first < lanes; first += half) {
-      Pack<double> low[half], high[half];
-      for (std::size_t row = 0; row < half; ++row) {
-        low[row] = load(&sum[row][first]);
-        high[row] = load(&sum[row + half][first]);
-      }
-      transpose_block<half / 2>(low);
-      transpose_block<half / 2>(high);
-      for (std::size_t lane = 0; lane < half; ++lane) state.sum[first + lane] = join(low[lane], high[lane]);
-    }
-    return direct_results(state, count, max_out, mass_out);
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) const {
+    Numbers columns;
+    turn(rows_.most, count, columns.most);
+    turn(rows_.largest, count, columns.largest);
+    turn(rows_.sum, count, columns.sum);
+    return direct_results(columns, count, max_out, mass_out);
   }
 
  private:
-  KULLBACK_INLINE static void turn(const float (&rows)[lanes][lanes], Pack<float> (&columns)[lanes]) {
-    for (std::size_t row = 0; row < lanes; ++row) columns[row] = load(rows[row]);
-    transpose_block<lanes / 2>(columns);
+  /// DirectLanes, as rows or as columns.
+  struct alignas(pack_bytes) Numbers {
+    float most[lanes][lanes], largest[lanes][lanes];
+    double sum[lanes][lanes];
+
+    KULLBACK_INLINE Pack<float> most_of(std::size_t lane) const { return load(most[lane]); }
+    KULLBACK_INLINE Pack<float> largest_of(std::size_t lane) const { return load(largest[lane]); }
+    KULLBACK_INLINE DirectLanes::Wide sum_of(std::size_t lane) const {
+      return load<double, sizeof(DirectLanes::Wide)>(sum[lane]);
+    }
+  };
+
+  template <class T>
+  KULLBACK_INLINE static void turn(const T (&rows)[lanes][lanes], std::size_t count, T (&columns)[lanes][lanes]) {
+    transpose(rows[0], static_cast<std::ptrdiff_t>(lanes), count, lanes, columns[0], lanes);
   }
+
+  Numbers rows_;
 };
 
 /// Up to 16 columns, some rows at a time.

@@ -1,4 +1,4 @@
-/// Rows are turned into columns in blocks of as many rows and elements as a pack has lanes. Pairs of packs that stand
+/// Rows are turned into columns in blocks of as many rows and elements as a register has lanes. Pairs that stand
 /// `Step` apart exchange every other run of `Step` lanes, for all powers of two below.
 
 template <std::size_t... I>
@@ -38,11 +38,15 @@ KULLBACK_INLINE void transpose_block(V (&block)[Size]) {
   if constexpr (Step > 1) transpose_block<Step / 2>(block);
 }
 
+/// What a register holds: a block of as many of its kind leaves room for what becomes of it.
+template <class T>
+using Line = Simd<T, (register_bytes < pack_bytes ? register_bytes : pack_bytes)>;
+
 /// Calls store_column(j, column) for the columns of as many rows as there are lanes; `load_row(r)` gives one.
 template <class T, class Load, class Store>
 KULLBACK_INLINE void transpose_rows(Load load_row, Store store_column) {
-  constexpr std::size_t lanes = Pack<T>::size;
-  Pack<T> block[lanes];
+  constexpr std::size_t lanes = Line<T>::size;
+  Line<T> block[lanes];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < lanes; ++r) block[r] = load_row(r);
   transpose_block<lanes / 2>(block);
@@ -50,42 +54,51 @@ KULLBACK_INLINE void transpose_rows(Load load_row, Store store_column) {
   for (std::size_t j = 0; j < lanes; ++j) store_column(j, block[j]);
 }
 
-/// Element j of row r goes to out[j * step + r]; what is beyond the last row, up to the next multiple of the lanes, is
-/// written as well.
+/// Calls f(begin, count) for the blocks of n elements, `lanes` each. The last one begins before its turn so that it is
+/// whole, unless it is the only one.
+template <std::size_t lanes, class F>
+KULLBACK_INLINE void for_whole_blocks(std::size_t n, F f) {
+  if (n < lanes) return f(0, n);
+  for (std::size_t begin = 0; begin < n; begin += lanes) f(begin + lanes <= n ? begin : n - lanes, lanes);
+}
+
+/// Element j of row r goes to out[j * step + r]; what is beyond the last row, up to the next multiple of a pack's
+/// lanes, is written as well.
 template <class T>
 void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step) {
-  constexpr std::size_t lanes = Pack<T>::size;
-  // Whole packs may be loaded up to where the array ends, which for rows that run backwards is the first row's end:
-  // what they hold of other rows is not stored.
+  using V = Line<T>;
+  constexpr std::size_t lanes = V::size, at_once = Pack<T>::size;
   const auto row_at = [=](std::size_t row) { return static_cast<std::ptrdiff_t>(row) * row_stride; };
   const auto highest = [=](std::size_t begin, std::size_t end) { return row_at(row_stride < 0 ? begin : end - 1); };
-  for (std::size_t first = 0; first < rows; first += lanes) {
+  for (std::size_t first = 0; first < (rows + at_once - 1) / at_once * at_once; first += lanes) {
+    // Short rows are loaded with what follows them, which is not stored, up to where the array ends: for rows that run
+    // backwards, that is the first one's end.
     const bool all_rows = first + lanes <= rows;
-    const auto room = highest(0, rows) - highest(first, first + lanes) + static_cast<std::ptrdiff_t>(n);
-    for (std::size_t begin = 0; begin < n; begin += lanes) {
-      const std::size_t count = n - begin < lanes ? n - begin : lanes;
+    const bool whole = all_rows && (n >= lanes || highest(first, first + lanes) + static_cast<std::ptrdiff_t>(lanes) <=
+                                                      highest(0, rows) + static_cast<std::ptrdiff_t>(n));
+    for_whole_blocks<lanes>(n, [&](std::size_t begin, std::size_t count) KULLBACK_INLINE_LAMBDA {
       const T* const from = in + row_at(first) + begin;
       T* const to = out + begin * step + first;
-      const auto store_column = [=](std::size_t j, Pack<T> column) KULLBACK_INLINE_LAMBDA {
+      const auto store_column = [=](std::size_t j, V column) KULLBACK_INLINE_LAMBDA {
         if (j < count) store(to + j * step, column);
       };
-      if (all_rows && static_cast<std::ptrdiff_t>(begin + lanes) <= room) {
+      if (whole) {
         const T* next = from;
         const auto load_row = [&](std::size_t) KULLBACK_INLINE_LAMBDA {
-          const auto row = load(next);
+          const auto row = load<T, V::bytes>(next);
           next += row_stride;
           return row;
         };
         transpose_rows<T>(load_row, store_column);
       } else {
         const auto load_row = [&](std::size_t r) KULLBACK_INLINE_LAMBDA {
-          if (first + r >= rows) return broadcast(T{0});
-          const T* const row = from + static_cast<std::ptrdiff_t>(r) * row_stride;
-          return count == lanes ? load(row) : partial_load(row, count, T{0});
+          if (first + r >= rows) return broadcast<T, V::bytes>(0);
+          const T* const row = from + row_at(r);
+          return count == lanes ? load<T, V::bytes>(row) : partial_load<T, V::bytes>(row, count, 0);
         };
         transpose_rows<T>(load_row, store_column);
       }
-    }
+    });
   }
 }
 
@@ -93,17 +106,18 @@ void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::si
 /// written.
 template <class T>
 void columns_to_rows(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride) {
-  constexpr std::size_t lanes = Pack<T>::size;
+  using V = Line<T>;
+  constexpr std::size_t lanes = V::size;
   for (std::size_t first = 0; first < tile_rows; first += lanes) {
     const std::uint64_t here = which >> first & ((std::uint64_t{1} << lanes) - 1);
     if (here == 0) continue;
-    for (std::size_t begin = 0; begin < n; begin += lanes) {
-      const std::size_t count = n - begin < lanes ? n - begin : lanes;
+    for_whole_blocks<lanes>(n, [&](std::size_t begin, std::size_t count) KULLBACK_INLINE_LAMBDA {
       const T* const from = in + begin * tile_rows + first;
       T* const to = out + static_cast<std::ptrdiff_t>(first) * row_stride + begin;
-      const auto load_column = [=](std::size_t j)
-                                   KULLBACK_INLINE_LAMBDA { return load(from + (j < count ? j : 0) * tile_rows); };
-      transpose_rows<T>(load_column, [=](std::size_t r, Pack<T> row) KULLBACK_INLINE_LAMBDA {
+      const auto load_column = [=](std::size_t j) KULLBACK_INLINE_LAMBDA {
+        return load<T, V::bytes>(from + (j < count ? j : 0) * tile_rows);
+      };
+      transpose_rows<T>(load_column, [=](std::size_t r, V row) KULLBACK_INLINE_LAMBDA {
         if ((here >> r & 1) == 0) return;
         T* const place = to + static_cast<std::ptrdiff_t>(r) * row_stride;
         if (count == lanes) {
@@ -112,6 +126,6 @@ void columns_to_rows(const T* in, std::uint64_t which, std::size_t n, T* out, st
           partial_store(place, count, row);
         }
       });
-    }
+    });
   }
 }
