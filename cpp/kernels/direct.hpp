@@ -329,7 +329,7 @@ struct DirectFactors {
       const auto factor = factors == nullptr ? broadcast<double>(1.0) : lanes.load(factors->hi, 1);
       const auto x = exp_of_gap(exactly<Spare>(-(m + rest)), 1).hi * (factor * from_exponent<double>(-direct_shift));
       store_wide(hi + lanes.first, x, lanes.count);
-      store_wide(lo + lanes.first, x - load_wide(hi + lanes.first, lanes.count, 0), lanes.count);
+      store_wide(lo + lanes.first, x - rounded_to_float(x), lanes.count);
       const auto in_range = (abs(x) < largest) & ((abs(x) > least) | (factor == 0));
       // What is as good as certain is to be 1, and exponentials are not exact.
       const auto uncertain = (rest >= one_ulp) & (rest < 64);
@@ -359,7 +359,7 @@ struct DirectShift {
       const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
       const auto x = m + rest;
       store_wide(hi + lanes.first, x, lanes.count);
-      store_wide(lo + lanes.first, x - load_wide(hi + lanes.first, lanes.count, 0), lanes.count);
+      store_wide(lo + lanes.first, x - rounded_to_float(x), lanes.count);
       const auto fits = (broadcast(largest) >= abs(m)) & (rest >= least) & (rest >= abs(m) * least_share);
       fitting |= to_word(fits) << lanes.first;
     });

@@ -677,6 +677,26 @@ KULLBACK_INLINE void store_narrow(float* to, Simd<double, B> a) {
   }
 }
 
+/// float64 lanes rounded to float32.
+template <int B>
+KULLBACK_INLINE Simd<double, B> rounded_to_float(Simd<double, B> a) {
+  if constexpr (!Simd<double, B>::leaf) {
+    return {rounded_to_float(a.lower), rounded_to_float(a.upper)};
+  } else {
+#if KULLBACK_AVX512
+    return {_mm512_maskz_cvtps_pd(0xff, _mm512_maskz_cvtpd_ps(0xff, a.v))};
+#elif KULLBACK_AVX2
+    return {_mm256_cvtps_pd(_mm256_cvtpd_ps(a.v))};
+#elif KULLBACK_NEON
+    return {vcvt_f64_f32(vcvt_f32_f64(a.v))};
+#else
+    typedef float Narrow __attribute__((vector_size(B / 2)));
+    using Wide = typename Simd<double, B>::Register;
+    return {__builtin_convertvector(__builtin_convertvector(a.v, Narrow), Wide)};
+#endif
+  }
+}
+
 // Memory of either type to and from float64 lanes ---------------------------------------------------------------------
 
 /// B bytes of float64 lanes from memory.
