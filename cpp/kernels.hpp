@@ -286,7 +286,7 @@ struct Kernels {
   RowKernel<T> products;  ///< the sum of the products of two
   /// (hi + lo) * scale / setting.one of finished states, rounded once.
   void (*round)(const RowStates& states, std::size_t rows, Partial scale, const Setting& setting, T* out);
-  /// Rows to columns, `step` apart: a multiple of 64 bytes, for what is beyond the last row is written as well.
+  /// Rows to columns, `step` apart. As many rows as fill 64 bytes are written, whether they are there or not.
   void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
   /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
   void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kullback
 from kullback import runtime
 
 pytestmark = [
@@ -17,9 +18,9 @@ pytestmark = [
     pytest.mark.parametrize("at_end", [False, True], ids=["begin", "end"]),
 ]
 
-# (rows, length): every tail, in one row and in whole tiles and a part of one; rows of more than a block.
-SHAPES = [(rows, n) for n in [*range(1, 21), 31, 40, 100] for rows in (1, 35)]
-SHAPES += [(66, 10), (300, 17), (66, 515), (18, 1_025), (3, 4_099)]
+# (rows, length): every tail, in one row, in whole packs of rows and in those and a part of one; rows of more than a block.
+SHAPES = [(rows, n) for n in [*range(1, 21), 31, 40, 100] for rows in (1, 16, 35)]
+SHAPES += [(66, 10), (300, 17), (9, 100), (66, 515), (18, 1_025), (3, 4_099)]
 
 Layout = tuple[str, int, int]
 # The order of the axes, the step along the first and that along the last.
@@ -35,6 +36,11 @@ LAYOUTS: list[Layout] = [
 ]
 
 
+def protect(page: int) -> None:
+    no_access = 0
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), no_access) == 0
+
+
 class Fenced:
     """An array whose memory begins or ends where pages without access do; what else is there are bits of NaN."""
 
@@ -46,9 +52,7 @@ class Fenced:
         size = -(-used // mmap.PAGESIZE) * mmap.PAGESIZE
         pages = np.frombuffer(mmap.mmap(-1, size + 2 * mmap.PAGESIZE), np.uint8)
         for fence in (0, mmap.PAGESIZE + size):
-            no_access = 0
-            at = ctypes.c_void_p(pages.ctypes.data + fence)
-            assert ctypes.CDLL(None).mprotect(at, ctypes.c_size_t(mmap.PAGESIZE), no_access) == 0
+            protect(pages.ctypes.data + fence)
         self.memory = pages[mmap.PAGESIZE : mmap.PAGESIZE + size]
         self.memory[...] = 0xFF
         inside = self.memory[size - used :] if at_end else self.memory[:used]
@@ -58,6 +62,19 @@ class Fenced:
     def nothing_else_is_written(self) -> bool:
         self.array.view(f"i{self.array.itemsize}")[...] = -1
         return bool((self.memory == 0xFF).all())
+
+
+def rows_between_fences(a: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy whose rows each begin or end where the page of its own does that they lie on, every other one without."""
+    rows, length = len(a), a[0].nbytes
+    pages = np.frombuffer(mmap.mmap(-1, 2 * rows * mmap.PAGESIZE), np.uint8)
+    start = mmap.PAGESIZE - length if at_end else 0
+    strides = (2 * mmap.PAGESIZE, *([a.itemsize] if a.ndim == 2 else []))
+    copy = np.ndarray(a.shape, a.dtype, pages, start, strides)
+    copy[...] = a
+    for row in range(rows):
+        protect(pages.ctypes.data + (2 * row + 1) * mmap.PAGESIZE)
+    return copy
 
 
 def fenced(a: np.ndarray, layout: Layout, at_end: bool) -> np.ndarray:
@@ -101,6 +118,30 @@ def test_gradients(gradient, dtype, target, at_end, same_bits):
                 for out, a in zip(outs, want, strict=True):
                     assert same_bits(out.array, a), (shape, layout)
                     assert out.nothing_else_is_written(), (shape, layout)
+
+
+def test_rows_with_pages_between_them(measure, dtype, target, at_end, same_bits):
+    for shape in [(1, 3), (9, 100), (16, 2), (16, 7), (16, 13), (35, 3), (35, 5), (35, 10), (35, 40)]:
+        arrays = measure.arrays(dtype, shape)
+        with runtime.target(target):
+            want = measure(*arrays)
+            apart = [rows_between_fences(a, at_end) for a in arrays]
+            assert same_bits(measure(*apart), want), shape
+            assert same_bits(measure(*(a[::-1] for a in apart)), want[::-1]), shape
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 70])
+def test_several_tokens_per_row(dtype, target, at_end, count, same_bits):
+    for n in (2, 10, 40, 100):
+        z = np.random.default_rng(n).standard_normal((35, n)).astype(dtype)
+        tokens = np.random.default_rng(n).integers(0, n, (35, count))
+        with runtime.target(target):
+            want = kullback.token_logprobs(z, tokens)
+            for layout in LAYOUTS:
+                out = Fenced(want.shape, want.dtype, layout, at_end)
+                kullback.token_logprobs(fenced(z, layout, at_end), fenced(tokens, layout, at_end), out=out.array)
+                assert same_bits(out.array, want), (n, layout)
+                assert out.nothing_else_is_written(), (n, layout)
 
 
 def test_weights(loss, dtype, target, at_end, same_bits):

@@ -159,11 +159,16 @@ class DirectRows {
   }
 
   /// See direct_results.
-  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) const {
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
+    for (std::size_t row = count; row < lanes; ++row) {
+      store(rows_.most[row], broadcast(0.0F));
+      store(rows_.largest[row], broadcast(0.0F));
+      store(rows_.sum[row], broadcast_like<DirectLanes::Wide>(0.0));
+    }
     Numbers columns;
-    turn(rows_.most, count, columns.most);
-    turn(rows_.largest, count, columns.largest);
-    turn(rows_.sum, count, columns.sum);
+    turn(rows_.most, columns.most);
+    turn(rows_.largest, columns.largest);
+    turn(rows_.sum, columns.sum);
     return direct_results(columns, count, max_out, mass_out);
   }
 
@@ -181,8 +186,8 @@ class DirectRows {
   };
 
   template <class T>
-  KULLBACK_INLINE static void turn(const T (&rows)[lanes][lanes], std::size_t count, T (&columns)[lanes][lanes]) {
-    transpose(rows[0], static_cast<std::ptrdiff_t>(lanes), count, lanes, columns[0], lanes);
+  KULLBACK_INLINE static void turn(const T (&rows)[lanes][lanes], T (&columns)[lanes][lanes]) {
+    transpose(rows[0], static_cast<std::ptrdiff_t>(lanes), lanes, lanes, columns[0], lanes);
   }
 
   Numbers rows_;

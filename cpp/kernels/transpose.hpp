@@ -38,15 +38,15 @@ KULLBACK_INLINE void transpose_block(V (&block)[Size]) {
   if constexpr (Step > 1) transpose_block<Step / 2>(block);
 }
 
-/// What a register holds: a block of as many of its kind leaves room for what becomes of it.
+/// The lanes of one register. As many rows of them are turned at a time: a larger block would not stay in registers.
 template <class T>
-using Line = Simd<T, (register_bytes < pack_bytes ? register_bytes : pack_bytes)>;
+using RegisterOf = Simd<T, (register_bytes < pack_bytes ? register_bytes : pack_bytes)>;
 
 /// Calls store_column(j, column) for the columns of as many rows as there are lanes; `load_row(r)` gives one.
 template <class T, class Load, class Store>
 KULLBACK_INLINE void transpose_rows(Load load_row, Store store_column) {
-  constexpr std::size_t lanes = Line<T>::size;
-  Line<T> block[lanes];
+  constexpr std::size_t lanes = RegisterOf<T>::size;
+  RegisterOf<T> block[lanes];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < lanes; ++r) block[r] = load_row(r);
   transpose_block<lanes / 2>(block);
@@ -66,34 +66,34 @@ KULLBACK_INLINE void for_whole_blocks(std::size_t n, F f) {
 /// lanes, is written as well.
 template <class T>
 void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step) {
-  using V = Line<T>;
+  using V = RegisterOf<T>;
   constexpr std::size_t lanes = V::size, at_once = Pack<T>::size;
   const auto row_at = [=](std::size_t row) { return static_cast<std::ptrdiff_t>(row) * row_stride; };
   const auto highest = [=](std::size_t begin, std::size_t end) { return row_at(row_stride < 0 ? begin : end - 1); };
   for (std::size_t first = 0; first < (rows + at_once - 1) / at_once * at_once; first += lanes) {
     // Short rows are loaded with what follows them, which is not stored, up to where the array ends: for rows that run
-    // backwards, that is the first one's end.
+    // backwards, that is the first one's end. Between rows that are less than a page apart all pages are theirs.
     const bool all_rows = first + lanes <= rows;
-    const bool whole = all_rows && (n >= lanes || highest(first, first + lanes) + static_cast<std::ptrdiff_t>(lanes) <=
-                                                      highest(0, rows) + static_cast<std::ptrdiff_t>(n));
+    const bool whole = all_rows && (n >= lanes || (!are_on_other_pages<T>(row_stride) &&
+                                                   highest(first, first + lanes) + static_cast<std::ptrdiff_t>(lanes) <=
+                                                       highest(0, rows) + static_cast<std::ptrdiff_t>(n)));
     for_whole_blocks<lanes>(n, [&](std::size_t begin, std::size_t count) KULLBACK_INLINE_LAMBDA {
-      const T* const from = in + row_at(first) + begin;
       T* const to = out + begin * step + first;
       const auto store_column = [=](std::size_t j, V column) KULLBACK_INLINE_LAMBDA {
         if (j < count) store(to + j * step, column);
       };
       if (whole) {
-        const T* next = from;
-        const auto load_row = [&](std::size_t) KULLBACK_INLINE_LAMBDA {
+        const T* next = in + row_at(first) + begin;
+        const auto load_row = [&](std::size_t r) KULLBACK_INLINE_LAMBDA {
           const auto row = load<T, V::bytes>(next);
-          next += row_stride;
+          if (r + 1 < lanes) next += row_stride;
           return row;
         };
         transpose_rows<T>(load_row, store_column);
       } else {
         const auto load_row = [&](std::size_t r) KULLBACK_INLINE_LAMBDA {
           if (first + r >= rows) return broadcast<T, V::bytes>(0);
-          const T* const row = from + row_at(r);
+          const T* const row = in + row_at(first + r) + begin;
           return count == lanes ? load<T, V::bytes>(row) : partial_load<T, V::bytes>(row, count, 0);
         };
         transpose_rows<T>(load_row, store_column);
@@ -106,7 +106,7 @@ void transpose(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::si
 /// written.
 template <class T>
 void columns_to_rows(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride) {
-  using V = Line<T>;
+  using V = RegisterOf<T>;
   constexpr std::size_t lanes = V::size;
   for (std::size_t first = 0; first < tile_rows; first += lanes) {
     const std::uint64_t here = which >> first & ((std::uint64_t{1} << lanes) - 1);
