@@ -234,6 +234,11 @@ def gradient(request: pytest.FixtureRequest) -> Gradient:
     return request.param
 
 
+@pytest.fixture(scope="session", params=[g for g in gradients() if g.measure.by_rows], ids=str)
+def row_gradient(request: pytest.FixtureRequest) -> Gradient:
+    return request.param
+
+
 @pytest.fixture(scope="session", params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
     return np.dtype(request.param)
