@@ -632,13 +632,6 @@ KULLBACK_INLINE Simd<T, B / 2> upper(Simd<T, B> a) {
   }
 }
 
-/// The other way round.
-template <class T, int B>
-KULLBACK_INLINE Simd<T, 2 * B> join(Simd<T, B> a, Simd<T, B> b) {
-  static_assert(!Simd<T, 2 * B>::leaf);
-  return {a, b};
-}
-
 /// float32 lanes as float64 lanes, twice the bytes.
 template <int B>
 KULLBACK_INLINE Simd<double, 2 * B> widen(Simd<float, B> a) {
