@@ -18,8 +18,8 @@ namespace kullback {
 template <class T>
 class Inputs {
  public:
-  /// Elements of one input's buffer: a few blocks, which stay in the second-level cache.
-  static constexpr std::size_t buffer_size = 8 * (block_size + 16);
+  /// Elements of one input's buffer: blocks of as many rows as share a cache line where they lie side by side.
+  static constexpr std::size_t rows_in_line = 64 / sizeof(T), buffer_size = rows_in_line * (block_size + rows_in_line);
 
   Inputs(Operands& operands, DType dtype, const Dims& inner, const Dims& outer) : inner_(inner) {
     for (const Operand* operand : operands) {

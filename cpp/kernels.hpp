@@ -147,12 +147,22 @@ struct RowMapBatch {
 template <class T>
 using RowMap = void (*)(const RowMapBatch<T>& batch, const Setting& setting);
 
-/// Maps columns of exponentials or logits to columns of results. One bit per column tells which of these mean
-/// something.
+/// The same of columns, which `in` holds or, where they were kept, their exponentials.
 template <class T>
-using ColumnMap = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t columns,
-                                    std::size_t n, const T* in, std::ptrdiff_t in_step, T* out,
-                                    std::ptrdiff_t out_step);
+struct ColumnMapBatch {
+  const RowStates& known;
+  const RowFactors* factors;
+  std::size_t columns, n;
+  const T* in;
+  std::ptrdiff_t in_step;
+  bool exponentials;
+  T* out;  ///< or `in`
+  std::ptrdiff_t out_step;
+};
+
+/// One bit per column tells which results mean something. Logits in the place of others are still there.
+template <class T>
+using ColumnMap = std::uint64_t (*)(const ColumnMapBatch<T>& batch);
 
 /// The two numbers that make results of the exponentials or logits of some rows. One bit per row tells for which rows
 /// they do.

@@ -22,13 +22,14 @@ struct Tile {
   std::size_t rows;
   int thread;
 
-  Tile row(std::size_t r) const {
-    Tile one = *this;
-    for (int i = 0; i < Dims::operands; ++i) one.at[i] += static_cast<std::ptrdiff_t>(r) * step[i];
-    one.first += r;
-    one.rows = 1;
-    return one;
+  Tile part(std::size_t r, std::size_t count) const {
+    Tile some = *this;
+    for (int i = 0; i < Dims::operands; ++i) some.at[i] += static_cast<std::ptrdiff_t>(r) * step[i];
+    some.first += r;
+    some.rows = count;
+    return some;
   }
+  Tile row(std::size_t r) const { return part(r, 1); }
 };
 
 /// Takes log sum exp(z - max z) again, magnified, of rows where it is too small for a sum in natural units.
@@ -123,9 +124,8 @@ class RowJob {
   const T* row(const Tile& tile) const { return inputs_.element(0, tile.at[0]); }
   std::ptrdiff_t row_stride(const Tile& tile) const { return inputs_.row_stride(0, tile.step[0], to_row_); }
 
-  /// To be called before anything else. `fetches`: whether rows will be gathered even where they lie side by side, for
-  /// for_blocks or for a kernel that does not read columns.
-  void prepare(bool fetches = false) {
+  /// To be called before anything else. `again`: whether rows are read more than once.
+  void prepare(bool again = false) {
     if (rows_ == 0) return;
     threads_ = threads_for(elements());
     // Few long rows: the threads share the blocks of each. The order in which blocks are merged is the same.
@@ -137,48 +137,51 @@ class RowJob {
     }
     const bool gathers = !inputs_.all_direct();
     side_by_side_ = !share_rows_ && gathers && inputs_.side_by_side(outer_);
-    // A cache line more between gathered rows, against equal cache sets.
-    to_row_ = static_cast<std::ptrdiff_t>(std::min(n_, block_size) + 64 / sizeof(T));
-    const std::size_t gathered = Inputs<T>::buffer_size / static_cast<std::size_t>(to_row_);
+    to_row_ = to_gathered_row(std::min(n_, block_size));
+    most_gathered_ = std::min(tile_rows, Inputs<T>::buffer_size / static_cast<std::size_t>(to_row_));
     if (share_rows_ || (!gathers && n_ > block_size)) {
       most_rows_ = 1;
     } else {
-      most_rows_ = gathers && (fetches || !side_by_side_) ? std::min(tile_rows, gathered) : tile_rows;
+      most_rows_ = gathers && !side_by_side_ ? most_gathered_ : tile_rows;
     }
-    // Rows that are read again are to come from the second-level cache then.
-    const std::size_t tile_elements = std::size_t{1} << (side_by_side_ ? 16 : 15);
-    if (fetches) most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
+    // Rows that are read again are to come from the second-level cache then. Of those that lie side by side, fewer
+    // would be parts of lines.
+    constexpr std::size_t tile_elements = std::size_t{1} << 15;
+    if (again && !side_by_side_) {
+      most_rows_ = std::clamp<std::size_t>(tile_elements / std::max<std::size_t>(n_, 1), 1, most_rows_);
+    }
     inputs_.allocate_buffers(threads_);
     // Short rows are worked on together, as columns: a row by itself would take longer than its elements.
     constexpr std::size_t enough_rows = 8;
     transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= longest_short_row && rows_ >= enough_rows;
-    // Columns that are kept are to come from the second-level cache.
-    constexpr std::size_t longest_kept = (std::size_t{8} << 10) / sizeof(T);
-    if (transposes_ || (fetches && side_by_side_ && n_ <= longest_kept)) {
-      // Those of the inputs and, after them, exponentials.
-      columns_.reset(new T[static_cast<std::size_t>(threads_ * (inputs_.count() + 1)) * n_ * tile_rows]);
-    }
+    // Exponentials and, of rows that are read as columns, these. Of longer columns exponentials would leave the caches.
+    const bool keeps_columns = again && side_by_side_ && n_ <= block_size;
+    arrays_of_columns_ = transposes_ ? 1 + inputs_.count() : keeps_columns ? 1 : 0;
+    const auto arrays = static_cast<std::size_t>(threads_ * arrays_of_columns_);
+    if (arrays != 0) columns_.reset(new T[arrays * n_ * tile_rows]);
   }
 
   /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place; or where its
   /// logits are found as columns.
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
-    if (kernel.keeps_up_to == 0 || n_ > kernel.keeps_up_to) return {};
-    T* const buffer = columns_ ? columns(tile.thread, inputs_.count()) : nullptr;
+    T* const buffer = columns_ ? columns(tile.thread, 0) : nullptr;
     if (transposes(kernel)) {
-      // Logits are rows already: those of a pack and more are mapped sooner as they are.
-      if (results.rows == nullptr || (!of_exponentials && n_ >= 64 / sizeof(T))) return {};
-      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 0), tile_rows, buffer};
+      // Logits are rows already: those of a pack and more are mapped sooner as they are, and where some rows may be read
+      // again, in the place of these columns, all.
+      const bool as_rows = n_ >= 64 / sizeof(T) || sizeof(T) == sizeof(double);
+      if (results.rows == nullptr || (!of_exponentials && as_rows)) return {};
+      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 1), tile_rows, buffer};
       return {results, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
     const T* const logits = row(tile);
-    if (results.rows == logits || results.columns == logits) return {};
-    if (inputs_.all_direct() && results.rows != nullptr && of_exponentials) return {results};
+    const bool in_place = results.rows == logits || results.columns == logits;
+    const bool keeps = of_exponentials && !in_place && n_ <= kernel.keeps_up_to;
     if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) {
-      if (!of_exponentials) return {results, nullptr, logits, inner_.stride[0][0] / item};
-      if (buffer != nullptr) return {results, buffer, buffer, tile_rows};
+      if (keeps && buffer != nullptr) return {results, buffer, buffer, tile_rows};
+      return {results, nullptr, logits, inner_.stride[0][0] / item};
     }
+    if (keeps && inputs_.all_direct() && results.rows != nullptr) return {results};
     return {};
   }
 
@@ -241,10 +244,12 @@ class RowJob {
   /// Calls f(batch, begin, thread) for the blocks of a tile's rows, elements [begin, begin + batch.n), in any order.
   template <class F>
   void for_blocks(const Tile& tile, const RowStates* normalizers, F&& f, const Kept<T>& kept = {}) {
-    const std::size_t count = std::max<std::size_t>((n_ + block_size - 1) / block_size, 1);
+    // Shorter ones have room for all of a tile's columns.
+    const std::size_t length = side_by_side_ ? gathered_length : block_size;
+    const std::size_t count = std::max<std::size_t>((n_ + length - 1) / length, 1);
     parallel_for(count, share_rows_ ? threads_ : 1, [&](std::size_t first, std::size_t last, int thread) {
       for (std::size_t b = first; b < last; ++b) {
-        const std::size_t begin = b * block_size, end = std::min(begin + block_size, n_);
+        const std::size_t begin = b * length, end = std::min(begin + length, n_);
         const int worker = share_rows_ ? thread : tile.thread;
         f(keeping(fetch(tile, begin, end, normalizers, worker), kept, begin), begin, worker);
       }
@@ -252,6 +257,14 @@ class RowJob {
   }
 
  private:
+  /// How much of columns is gathered at a time where nothing has to be in blocks: all of a tile's stay in a cache.
+  static constexpr std::size_t gathered_length = 2048 / sizeof(T);
+
+  /// A cache line more between gathered rows, against equal cache sets.
+  static std::ptrdiff_t to_gathered_row(std::size_t n) {
+    return static_cast<std::ptrdiff_t>(n + Inputs<T>::rows_in_line);
+  }
+
   bool transposes(const RowKernel<T>& kernel) const { return transposes_ && n_ <= kernel.short_row; }
 
   /// One row of one block, to be merged when its turn comes.
@@ -281,10 +294,10 @@ class RowJob {
     for (int i = 0; i < inputs_.count(); ++i) {
       if (side_by_side_) {
         batch.in[i] = inputs_.buffer(thread, i);
-        batch.row_stride[i] = to_row_;
+        batch.row_stride[i] = to_gathered_row(batch.n);
         const std::ptrdiff_t step = inner_.stride[0][i] / item;
         transpose_(inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * step, step, batch.n, tile.rows,
-                   inputs_.buffer(thread, i), static_cast<std::size_t>(to_row_));
+                   inputs_.buffer(thread, i), static_cast<std::size_t>(batch.row_stride[i]));
         continue;
       }
       batch.in[i] = inputs_.fetch(i, tile.at[i], tile.step[i], tile.rows, begin, end, to_row_, thread);
@@ -299,6 +312,9 @@ class RowJob {
     if (share_rows_) {
       read_shared(kernel, tile, setting, normalizers, states, kept);
       return;
+    }
+    if (side_by_side_ && kernel.columns == nullptr && tile.rows > most_gathered_) {
+      return read_parts(kernel, tile, setting, normalizers, states);
     }
     std::size_t begin = 0;
     do {
@@ -327,6 +343,18 @@ class RowJob {
     if (kept.delayed != nullptr) kept.delayed->which &= ~first_bits(tile.rows);
   }
 
+  /// As many rows at a time as there is room for, whole blocks of which have to be gathered.
+  void read_parts(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, const RowStates* normalizers,
+                  RowStates& states) {
+    for (std::size_t first = 0; first < tile.rows; first += most_gathered_) {
+      const Tile part = tile.part(first, std::min(most_gathered_, tile.rows - first));
+      RowStates known, of_part;
+      for (std::size_t r = 0; normalizers != nullptr && r < part.rows; ++r) copy_row(*normalizers, first + r, known, r);
+      read(kernel, part, setting, normalizers == nullptr ? nullptr : &known, of_part);
+      for (std::size_t r = 0; r < part.rows; ++r) copy_row(of_part, r, states, first + r);
+    }
+  }
+
   /// Short rows, as columns.
   void read_transposed(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting,
                        const RowStates* normalizers, RowStates& states, const Kept<T>& kept) {
@@ -336,7 +364,7 @@ class RowJob {
     batch.normalizers = normalizers;
     batch.exponentials = kept.exponentials;
     for (int i = 0; i < inputs_.count(); ++i) {
-      T* const to = columns(tile.thread, i);
+      T* const to = columns(tile.thread, 1 + i);
       prefetch_after<false>(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
                             n_ * sizeof(T));
       transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, to, tile_rows);
@@ -347,7 +375,7 @@ class RowJob {
   }
 
   T* columns(int thread, int i) const {
-    return columns_.get() + static_cast<std::size_t>(thread * (inputs_.count() + 1) + i) * n_ * tile_rows;
+    return columns_.get() + static_cast<std::size_t>(thread * arrays_of_columns_ + i) * n_ * tile_rows;
   }
 
   void evaluate_normalized(const RowKernel<T>& kernel, const Tile& tile, const Setting& setting, RowStates& normalizers,
@@ -425,11 +453,13 @@ class RowJob {
   decltype(Kernels<T>::transpose) transpose_;
   std::size_t n_, rows_;
   std::size_t most_rows_ = 1;
+  std::size_t most_gathered_ = 1;
   std::ptrdiff_t to_row_ = 0;
   int threads_ = 1;
   bool share_rows_ = false;
   bool side_by_side_ = false;
   bool transposes_ = false;
+  int arrays_of_columns_ = 0;  ///< for each thread
   std::unique_ptr<T[]> columns_;
   std::vector<BlockState> blocks_;
 };

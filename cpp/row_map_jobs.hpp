@@ -23,7 +23,7 @@ class RowOutput {
         direct_(inner.contiguous(output, item)) {}
 
   void prepare(int threads) {
-    if (!direct_) results_.reset(new T[static_cast<std::size_t>(threads) * Inputs<T>::buffer_size]);
+    if (!direct_) results_.reset(new T[static_cast<std::size_t>(threads) * results_size]);
   }
 
   /// Where a row of the tile begins.
@@ -48,19 +48,21 @@ class RowOutput {
       make(reinterpret_cast<T*>(row(tile, 0)) + begin, row_stride(tile));
       return;
     }
-    T* const results = results_.get() + static_cast<std::size_t>(thread) * Inputs<T>::buffer_size;
-    make(results, static_cast<std::ptrdiff_t>(n));
+    T* const results = results_.get() + static_cast<std::size_t>(thread) * results_size;
+    // Against equal cache sets.
+    const std::size_t to_row = n + Inputs<T>::rows_in_line;
+    make(results, static_cast<std::ptrdiff_t>(to_row));
     std::size_t r = 0;
     if (inner_.count == 1 && tile.step[output_] == item && inner_.stride[0][output_] > 0) {
       // Whole packs of neighbouring rows; what follows them belongs to other tiles.
       const auto step = static_cast<std::size_t>(inner_.stride[0][output_] / item);
       r = tile.rows / (64 / sizeof(T)) * (64 / sizeof(T));
       if (r != 0) {
-        transpose_(results, static_cast<std::ptrdiff_t>(n), r, n, reinterpret_cast<T*>(row(tile, 0)) + begin * step,
-                   step);
+        transpose_(results, static_cast<std::ptrdiff_t>(to_row), r, n,
+                   reinterpret_cast<T*>(row(tile, 0)) + begin * step, step);
       }
     }
-    for (; r < tile.rows; ++r) scatter(inner_, output_, begin, begin + n, results + r * n, row(tile, r));
+    for (; r < tile.rows; ++r) scatter(inner_, output_, begin, begin + n, results + r * to_row, row(tile, r));
   }
 
   void write(RowMap<T> map, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -73,12 +75,19 @@ class RowOutput {
   std::uint64_t write_columns(ColumnMap<T> map, const Tile& tile, std::size_t n, const RowStates& known,
                               const RowFactors* factors, const Kept<T>& kept) const {
     const std::uint64_t every = first_bits(tile.rows);
-    if (kept.results.rows == nullptr) {
-      return every &
-             map(known, factors, tile.rows, n, kept.columns, kept.step, kept.results.columns, kept.results.stride);
-    }
-    const std::uint64_t done =
-        every & map(known, factors, tile.rows, n, kept.columns, kept.step, kept.mapped, tile_rows);
+    ColumnMapBatch<T> batch{known,
+                            factors,
+                            tile.rows,
+                            n,
+                            kept.columns,
+                            kept.step,
+                            kept.exponentials != nullptr,
+                            kept.results.columns,
+                            kept.results.stride};
+    if (kept.results.rows == nullptr) return every & map(batch);
+    batch.out = kept.mapped;
+    batch.out_step = tile_rows;
+    const std::uint64_t done = every & map(batch);
     prefetch_after<true>(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
     columns_to_rows_(kept.mapped, done, n, kept.results.rows, kept.results.stride);
     return done;
@@ -86,6 +95,7 @@ class RowOutput {
 
  private:
   static constexpr auto item = Inputs<T>::item;
+  static constexpr std::size_t results_size = Inputs<T>::buffer_size + tile_rows * Inputs<T>::rows_in_line;
 
   std::ptrdiff_t row_stride(const Tile& tile) const { return tile.step[output_] / item; }
 
@@ -214,6 +224,9 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& st
   } else {
     return map_rows(tile, known, factors);
   }
+  // Of columns a few take as long as all of them.
+  constexpr int few = 4;
+  if (kept.results.columns != nullptr && __builtin_popcountll(left) > few) return map_rows(tile, known, factors);
   for (; left != 0; left &= left - 1) {
     const auto r = static_cast<std::size_t>(__builtin_ctzll(left));
     RowStates one;

@@ -352,19 +352,27 @@ struct DirectFactors {
 };
 
 /// What makes log_softmax(z) of logits in some rows: log sum exp(z), in two parts.
+template <class T>
 struct DirectShift {
   static constexpr bool of_exponentials = false;
-  float hi[tile_rows], lo[tile_rows];
+  T hi[tile_rows], lo[tile_rows];
   std::uint64_t fitting = 0;  ///< one bit per row; of the others the sum would lose digits
 
   KULLBACK_OUT_OF_LINE DirectShift(const RowStates& known, const RowFactors*, std::size_t rows) {
-    constexpr double largest = 0x1p100, least = 0x1p-100, least_share = 0x1p-25;
+    constexpr bool narrow = same<T, float>;
+    constexpr double largest = 0x1p100, least = 0x1p-100, least_share = narrow ? 0x1p-25 : 0x1p-50;
     clear_last_pack(hi, lo, rows);
     for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
       const auto m = lanes.load(known.max[0]), rest = lanes.load(known.hi[RowStates::log_sum]);
-      const auto x = m + rest;
-      store_wide(hi + lanes.first, x, lanes.count);
-      store_wide(lo + lanes.first, x - rounded_to_float(x), lanes.count);
+      if constexpr (narrow) {
+        const auto x = m + rest;
+        store_wide(hi + lanes.first, x, lanes.count);
+        store_wide(lo + lanes.first, x - rounded_to_float(x), lanes.count);
+      } else {
+        const auto x = normalized(sum_of(exactly<Working>(m), lanes.load(known, RowStates::log_sum)));
+        lanes.store(hi, x.hi);
+        lanes.store(lo, x.lo);
+      }
       const auto fits = (broadcast(largest) >= abs(m)) & (rest >= least) & (rest >= abs(m) * least_share);
       fitting |= to_word(fits) << lanes.first;
     });
@@ -374,7 +382,12 @@ struct DirectShift {
 
   template <class V>
   KULLBACK_INLINE static V map(V logit, V high, V low) {
-    return (logit - high) - low;
+    if constexpr (same<T, float>) {
+      return (logit - high) - low;
+    } else {
+      const auto y = two_sum(logit, -high);
+      return select(y.hi - y.hi == 0, y.hi + (y.lo - low), y.hi);
+    }
   }
 };
 
@@ -469,7 +482,7 @@ inline void write_delayed(DelayedRows<float>& rows, std::size_t n, bool of_expon
   if (of_exponentials) {
     write_delayed_rows<DirectFactors>(rows, n);
   } else {
-    write_delayed_rows<DirectShift>(rows, n);
+    write_delayed_rows<DirectShift<float>>(rows, n);
   }
   write_line(rows);
   end_of_stream();

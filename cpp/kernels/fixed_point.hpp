@@ -254,5 +254,9 @@ template <>
 struct DirectFor<DirectFactors, double> {
   using Type = FixedPointFactors;
 };
+template <>
+struct DirectFor<DirectShift<float>, double> {
+  using Type = DirectShift<double>;
+};
 template <class Op, class T>
 using DirectOf = typename DirectFor<typename Op::Direct, T>::Type;

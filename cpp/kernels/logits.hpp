@@ -513,7 +513,7 @@ struct Softmax : RowMapping {
 };
 
 struct LogSoftmax : RowMapping {
-  using Direct = DirectShift;
+  using Direct = DirectShift<float>;
 
   template <class Digits, class V>
   KULLBACK_INLINE static V of(const Setting&, const Normalizers<double>& known, V z) {

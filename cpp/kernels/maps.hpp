@@ -201,30 +201,48 @@ KULLBACK_INLINE void direct_map(const T* in, std::size_t n, T high, T low, T* ou
   if (i < n) partial_store(out + i, n - i, map(partial_load(in + i, n - i, T{0})));
 }
 
-/// Those of columns.
-template <class Direct, class T>
-KULLBACK_INLINE void direct_map_columns(const Direct& direct, std::size_t columns, std::size_t n, const T* in,
-                                        std::ptrdiff_t in_step, T* out, std::ptrdiff_t out_step) {
-  constexpr std::size_t lanes = Pack<T>::size;
-  for (std::size_t row = 0; row < n; ++row, in += in_step) {
-    if (are_on_other_pages<T>(out_step)) prefetch_rows_ahead(out, out_step, n, columns, row);
+/// Those of columns, of what `of(first)` makes of the elements of a pack of columns. Some rows of one pack, the same
+/// rows of the next: what belongs to the columns stays in registers, and lines and pages are done with before they are
+/// gone.
+template <class Direct, class T, class Of>
+KULLBACK_INLINE void direct_map_columns(const Direct& direct, const ColumnMapBatch<T>& batch, Of of) {
+  constexpr std::size_t lanes = Pack<T>::size, some = 2 * rows_ahead;
+  const std::size_t columns = batch.columns, n = batch.n;
+  for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
+    end = n - begin < some ? n : begin + some;
+    const auto look_ahead = [=](const T* at, std::ptrdiff_t step) KULLBACK_INLINE_LAMBDA {
+      if (are_on_other_pages<T>(step)) prefetch_rows(at, step, n, columns, begin + some, end + some);
+    };
+    look_ahead(batch.in, batch.in_step);
+    look_ahead(batch.out, batch.out_step);
     for (std::size_t first = 0; first < columns; first += lanes) {
       const std::size_t count = columns - first;
       const auto high = load(direct.hi + first), low = load(direct.lo + first);
-      const auto x = count >= lanes ? load(in + first) : partial_load(in + first, count, T{0});
-      store_some(out + first + static_cast<std::ptrdiff_t>(row) * out_step, Direct::map(x, high, low), count);
+      const auto of_columns = of(first);
+      const T* in = batch.in + first + static_cast<std::ptrdiff_t>(begin) * batch.in_step;
+      T* out = batch.out + first + static_cast<std::ptrdiff_t>(begin) * batch.out_step;
+      for (std::size_t row = begin; row < end; ++row, in += batch.in_step, out += batch.out_step) {
+        const auto x = count >= lanes ? load(in) : partial_load(in, count, T{0});
+        store_some(out, Direct::map(of_columns(x), high, low), count);
+      }
     }
+  }
+}
+
+/// Makes exponentials of logits once more, of a row or of columns whose largest ones are `most`.
+template <class T, class N>
+KULLBACK_INLINE auto exponentials_again(N most) {
+  if constexpr (same<T, float>) {
+    return [](auto x) KULLBACK_INLINE_LAMBDA { return direct_exp(x); };
+  } else {
+    const FixedPointScale<N> scale(most);
+    return [=](auto x) KULLBACK_INLINE_LAMBDA { return scale.exponential(x); };
   }
 }
 
 /// Whether results are made of exponentials or logits by two numbers of the row.
 template <class Op, class T>
 constexpr bool has_direct_map = !same<DirectOf<Op, T>, Nothing>;
-
-/// Larger groups are a tenth faster, and worth their room for float64's log_softmax.
-template <class Op, class T>
-constexpr int result_group_bytes =
-    has_direct_map<Op, float> && !has_direct_map<Op, T> ? Group<double>::bytes : small_group_bytes;
 
 /// Maps a row, given what is known of it. A gradient is multiplied by the row's factor.
 template <class Op, class T>
@@ -240,7 +258,7 @@ KULLBACK_INLINE void map_row(const T* const* in, std::size_t n, const RowStates*
     }
   };
   const auto map_with = [&](auto finish) KULLBACK_INLINE_LAMBDA {
-    map_elements<result_group_bytes<Op, T>>(n, out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
+    map_elements<small_group_bytes>(n, out, [&](auto load, auto store) KULLBACK_INLINE_LAMBDA {
       with_inputs<Op::inputs>([&](int k) KULLBACK_INLINE_LAMBDA { return load(in[k], T{0}); },
                               [&](auto... inputs) KULLBACK_INLINE_LAMBDA { store(finish(of(inputs...))); });
     });
@@ -284,11 +302,8 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
         map(in[0], same_again);
       } else if (kept != nullptr) {
         map(kept, same_again);
-      } else if constexpr (same<T, float>) {
-        map(in[0], [](auto x) KULLBACK_INLINE_LAMBDA { return direct_exp(x); });
       } else {
-        const FixedPointScale<double> scale(known->max[0][row]);
-        map(in[0], [=](auto x) KULLBACK_INLINE_LAMBDA { return scale.exponential(x); });
+        map(in[0], exponentials_again<T>(known->max[0][row]));
       }
       if (kept != nullptr) kept += batch.in.exponentials_stride;
     });
@@ -305,12 +320,21 @@ std::uint64_t row_terms(const RowStates& known, const RowFactors* factors, std::
   return direct.fitting;
 }
 
-/// Columns of results, of exponentials that were kept or of logits.
+/// Columns of results.
 template <class Direct, class T>
-std::uint64_t map_columns(const RowStates& known, const RowFactors* factors, std::size_t columns, std::size_t n,
-                          const T* in, std::ptrdiff_t in_step, T* out, std::ptrdiff_t out_step) {
-  const Direct direct(known, factors, columns);
-  direct_map_columns(direct, columns, n, in, in_step, out, out_step);
+std::uint64_t map_columns(const ColumnMapBatch<T>& batch) {
+  const Direct direct(batch.known, batch.factors, batch.columns);
+  // Logits of columns that do not fit are wanted again.
+  if (!batch.exponentials && batch.in == batch.out && (~direct.fitting & first_bits(batch.columns)) != 0) return 0;
+  if (batch.exponentials || !Direct::of_exponentials) {
+    direct_map_columns(direct, batch, [](std::size_t) KULLBACK_INLINE_LAMBDA {
+      return [](auto x) KULLBACK_INLINE_LAMBDA { return x; };
+    });
+  } else if constexpr (Direct::of_exponentials) {
+    direct_map_columns(direct, batch, [&](std::size_t first) KULLBACK_INLINE_LAMBDA {
+      return exponentials_again<T>(load_wide(batch.known.max[0] + first, batch.columns - first, 0));
+    });
+  }
   return direct.fitting;
 }
 

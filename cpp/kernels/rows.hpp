@@ -353,7 +353,8 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
     prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
     if constexpr (has_streams) {
       if (batch.delayed != nullptr) {
-        const auto read = exponentials == nullptr ? direct_row_beside<DirectShift> : direct_row_beside<DirectFactors>;
+        const auto read =
+            exponentials == nullptr ? direct_row_beside<DirectShift<float>> : direct_row_beside<DirectFactors>;
         return read(z, batch.n, exponentials, *batch.delayed, row, batch.delayed_from);
       }
     }
