@@ -123,6 +123,7 @@ ONE_THREAD_SHAPES: tuple[Shape, ...] = ((1, 128256), MASSES, (4096, 1000))
 ONE_THREAD_TASKS = (
     "entropy", "kl_divergence", "logsumexp", "softmax", f"{CE}.mean", f"{CE}.value_and_grad", f"{BCE_LOGITS}.mean",
 )  # fmt: skip
+OTHER_AXES: tuple[tuple[int, Shape], ...] = ((0, (1000, 4096)), (0, (16000, 256)), (1, (64, 1000, 64)))
 IN_CACHE: Shape = (64, 1000)  # 256 kB in float32, 512 kB in float64
 QUICK_TASKS = ("entropy", "kl_divergence", "softmax", f"{CE}.mean", f"{CE}.value_and_grad", f"{BCE_LOGITS}.mean")
 SWEEP = ("entropy", "logsumexp", "softmax")
@@ -162,8 +163,8 @@ def against_itself() -> Iterator[Cell]:
             yield replace(cell, against="threads=1")
             yield replace(cell, shape=IN_CACHE, threads=1, target="v3", against="target=v4")
             if task not in ELEMENTWISE and task != "token_logprobs":
-                yield replace(cell, axis=0, shape=(1000, 4096), against="last axis")
-                yield replace(cell, axis=1, shape=(64, 1000, 64), against="last axis")
+                for axis, shape in OTHER_AXES:
+                    yield replace(cell, axis=axis, shape=shape, against="last axis")
     yield from sizes()
 
 

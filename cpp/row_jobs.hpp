@@ -166,8 +166,8 @@ class RowJob {
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
     T* const buffer = columns_ ? columns(tile.thread, 0) : nullptr;
     if (transposes(kernel)) {
-      // Logits are rows already: those of a pack and more are mapped sooner as they are, and where some rows may be read
-      // again, in the place of these columns, all.
+      // Logits are rows already: those of a pack and more are mapped sooner as they are, and where some rows may be
+      // read again, in the place of these columns, all.
       const bool as_rows = n_ >= 64 / sizeof(T) || sizeof(T) == sizeof(double);
       if (results.rows == nullptr || (!of_exponentials && as_rows)) return {};
       if (!of_exponentials) return {results, nullptr, columns(tile.thread, 1), tile_rows, buffer};
@@ -177,8 +177,8 @@ class RowJob {
     const T* const logits = row(tile);
     const bool in_place = results.rows == logits || results.columns == logits;
     const bool keeps = of_exponentials && !in_place && n_ <= kernel.keeps_up_to;
-    if (side_by_side_ && kernel.columns != nullptr && results.columns != nullptr) {
-      if (keeps && buffer != nullptr) return {results, buffer, buffer, tile_rows};
+    if (side_by_side_ && results.columns != nullptr) {
+      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, buffer, buffer, tile_rows};
       return {results, nullptr, logits, inner_.stride[0][0] / item};
     }
     if (keeps && inputs_.all_direct() && results.rows != nullptr) return {results};
@@ -265,6 +265,12 @@ class RowJob {
     return static_cast<std::ptrdiff_t>(n + Inputs<T>::rows_in_line);
   }
 
+  /// Whether the rows of a tile are read side by side. A few would take as long as a pack of them: they are gathered.
+  bool reads_columns(const RowKernel<T>& kernel, const Tile& tile) const {
+    constexpr std::size_t few = 8;
+    return side_by_side_ && kernel.columns != nullptr && tile.rows > few;
+  }
+
   bool transposes(const RowKernel<T>& kernel) const { return transposes_ && n_ <= kernel.short_row; }
 
   /// One row of one block, to be merged when its turn comes.
@@ -313,7 +319,7 @@ class RowJob {
       read_shared(kernel, tile, setting, normalizers, states, kept);
       return;
     }
-    if (side_by_side_ && kernel.columns == nullptr && tile.rows > most_gathered_) {
+    if (side_by_side_ && !reads_columns(kernel, tile) && tile.rows > most_gathered_) {
       return read_parts(kernel, tile, setting, normalizers, states);
     }
     std::size_t begin = 0;
@@ -323,7 +329,7 @@ class RowJob {
       RowStates& block = begin == 0 ? states : next;
       if (transposes(kernel)) {
         read_transposed(kernel, tile, setting, normalizers, states, kept);
-      } else if (side_by_side_ && kernel.columns != nullptr) {
+      } else if (reads_columns(kernel, tile)) {
         ColumnBatch<T> batch{};
         batch.columns = tile.rows;
         batch.n = end - begin;

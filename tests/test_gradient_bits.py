@@ -21,7 +21,7 @@ LENGTHS = [*range(1, 71), 4095, 4096, 4097, 8191, 8193, 300_001]
 # a bit, and few long ones.
 PARALLEL_SHAPES = [(90_000, 3), (9_100, 29), (65, 4_097), (2, 140_001)]
 # (rows, length): more rows than fit into the buffer of a thread that gathers them, and work for one thread only.
-GATHERED_SHAPES = [(2_000, 1), (1_000, 17), (450, 70), (9, 4_097), (5, 8_193)]
+GATHERED_SHAPES = [(2_000, 1), (1_000, 17), (450, 70), (66, 1_100), (18, 4_097), (5, 8_193)]
 
 Results = tuple[np.ndarray, ...]
 Call = Callable[..., Results]
