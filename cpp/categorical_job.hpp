@@ -70,6 +70,13 @@ class Accumulator {
   double rows_ = 0;
 };
 
+/// The sums that the rows of a tile are added to, so many neighbours to each.
+struct RowSums {
+  Accumulator* sums;
+  std::size_t rows_in_sum;
+  std::size_t first;  ///< the tile's first row, counted from the first one of `sums`
+};
+
 /// The class indices of a tile, and what is looked up by them.
 struct TileLabels {
   std::int64_t label[tile_rows];
@@ -159,31 +166,30 @@ class CategoricalJob {
 
   void run() {
     if (call_.reduction == Reduction::none || !call_.value) {
-      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, 0, nullptr); },
+      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, nullptr); },
                          [&](int thread) { stream_.finish(thread); });
       return;
     }
-    accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { work_on(tile, first, &sum); });
+    accumulate_tiles([&](const Tile& tile, const RowSums& sums) { work_on(tile, &sums); });
   }
 
   /// What a mean divides by, before anything is evaluated.
   Partial weight() {
     const bool counts_rows = call_.labels == nullptr || !call_.labels->ignores();
     if (!weighs() && counts_rows) return {static_cast<double>(job_.rows()), 0};
-    run_without_gil(job_.elements(), [&] {
-      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) { weigh(tile, first, sum); });
-    });
+    run_without_gil(job_.elements(),
+                    [&] { accumulate_tiles([&](const Tile& tile, const RowSums& sums) { weigh(tile, sums); }); });
     return totals().weight;
   }
 
   /// The sum of all losses in nats.
   Partial total() {
     run_without_gil(job_.elements(), [&] {
-      accumulate_tiles([&](const Tile& tile, std::size_t first, Accumulator& sum) {
+      accumulate_tiles([&](const Tile& tile, const RowSums& sums) {
         TileLabels found;
         look_up(tile, found);
         const auto add = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
-          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, sum);
+          accumulate(rows, rows.first - tile.first, found, states, setting, skip, sums);
         };
         with_losses(tile, found, {}, add);
       });
@@ -215,7 +221,7 @@ class CategoricalJob {
   bool has_unit_mass() const { return call_.labels != nullptr && call_.weight == nullptr && !call_.smooth; }
   bool weighs() const { return call_.weight != nullptr || call_.sample_weight != nullptr; }
 
-  /// Calls f(tile, first, sum) for all tiles; the rows that are added up to one sum begin `first` before the tile.
+  /// Calls f(tile, sums) for all tiles.
   template <class F>
   void accumulate_tiles(F&& f) {
     // Rows in a sum: enough for a thread to work on, or, of many rows, so many that the sums stay few.
@@ -224,14 +230,23 @@ class CategoricalJob {
     std::size_t rows_in_sum = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
     // As columns, a few rows would take as long as a pack of them.
     constexpr std::size_t some_rows = 32;
-    if (rows_in_sum > some_rows / 4) rows_in_sum = (rows_in_sum + some_rows - 1) / some_rows * some_rows;
+    // Where a sum has fewer than that, a tile has rows of several.
+    std::size_t most_together = 1;
+    if (rows_in_sum > some_rows / 4) {
+      rows_in_sum = (rows_in_sum + some_rows - 1) / some_rows * some_rows;
+    } else {
+      most_together = tile_rows / rows_in_sum;
+    }
     sums_.resize((rows + rows_in_sum - 1) / rows_in_sum);
     job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
-      for (std::size_t s = begin; s < end; ++s) {
-        Accumulator sum;
-        const std::size_t first = s * rows_in_sum, last = std::min(first + rows_in_sum, rows);
-        job_.for_tiles(first, last, thread, [&](const Tile& tile) { f(tile, tile.first - first, sum); });
-        sums_[s] = sum.fold();
+      std::vector<Accumulator> sums(most_together);
+      for (std::size_t s = begin, together = 0; s < end; s += together) {
+        together = std::min(most_together, end - s);
+        std::fill_n(sums.begin(), together, Accumulator{});
+        const std::size_t first = s * rows_in_sum, last = std::min(first + together * rows_in_sum, rows);
+        job_.for_tiles(first, last, thread,
+                       [&](const Tile& tile) { f(tile, RowSums{sums.data(), rows_in_sum, tile.first - first}); });
+        for (std::size_t i = 0; i < together; ++i) sums_[s + i] = sums[i].fold();
       }
       stream_.finish(thread);
     });
@@ -300,8 +315,8 @@ class CategoricalJob {
     with_results<T>(tile, call_.setting, evaluate, emit, {LossSum::labelled, true});
   }
 
-  /// The losses of a tile's rows and their gradients. `sum` is null where losses are stored, or not asked for.
-  void work_on(const Tile& tile, std::size_t first, Accumulator* sum) {
+  /// The losses of a tile's rows and their gradients. `sums` is null where losses are stored, or not asked for.
+  void work_on(const Tile& tile, const RowSums* sums) {
     TileLabels found;
     look_up(tile, found);
     TileKnowledge<T> known;
@@ -312,10 +327,10 @@ class CategoricalJob {
       const auto emit = [&](const Tile& rows, RowStates& states, const Setting& setting, std::uint64_t skip) {
         if (noting) note(rows, rows.first - tile.first, found, states, setting, skip, known);
         if (!call_.value) return;
-        if (sum == nullptr) {
+        if (sums == nullptr) {
           store(rows, found.ignored >> (rows.first - tile.first), states, setting, skip);
         } else {
-          accumulate(rows, first, rows.first - tile.first, found, states, setting, skip, *sum);
+          accumulate(rows, rows.first - tile.first, found, states, setting, skip, *sums);
         }
       };
       with_losses(tile, found, kept, emit);
@@ -361,34 +376,40 @@ class CategoricalJob {
     store_results<T>(kernels_.round, out_, rows, states, call_.scale, setting, skip);
   }
 
-  void accumulate(const Tile& rows, std::size_t first, std::size_t skipped, const TileLabels& found,
-                  const RowStates& states, const Setting& setting, std::uint64_t skip, Accumulator& sum) {
-    std::size_t done = 0;
-    if (skip == 0 && found.ignored == 0 && !weighs() && (first + skipped) % Accumulator::lanes == 0 &&
-        setting.one == 1 && setting.mass_unit == 1) {
+  void accumulate(const Tile& rows, std::size_t skipped, const TileLabels& found, const RowStates& states,
+                  const Setting& setting, std::uint64_t skip, const RowSums& sums) {
+    const std::size_t first = sums.first + skipped;
+    Accumulator* sum = sums.sums + first / sums.rows_in_sum;
+    std::size_t row = first % sums.rows_in_sum, done = 0;
+    if (skip == 0 && found.ignored == 0 && !weighs() && row % Accumulator::lanes == 0 &&
+        row + rows.rows <= sums.rows_in_sum && setting.one == 1 && setting.mass_unit == 1) {
       done = rows.rows / Accumulator::lanes * Accumulator::lanes;
-      for (std::size_t r = 0; r < done; r += Accumulator::lanes) sum.add_values(states.hi[0] + r, states.lo[0] + r);
-      if (call_.reduction == Reduction::mean) sum.count_rows(done);
+      for (std::size_t r = 0; r < done; r += Accumulator::lanes) sum->add_values(states.hi[0] + r, states.lo[0] + r);
+      if (call_.reduction == Reduction::mean) sum->count_rows(done);
+      row += done;
     }
-    for (std::size_t r = done; r < rows.rows; ++r) {
+    for (std::size_t r = done; r < rows.rows; ++r, ++row) {
+      if (row == sums.rows_in_sum) {
+        ++sum;
+        row = 0;
+      }
       if ((found.ignored >> skipped >> r & 1) != 0) continue;
-      const std::size_t row = first + skipped + r;
       const bool magnified = setting.one != 1;
-      if ((skip >> r & 1) == 0) sum.add_value(row, {states.hi[0][r], states.lo[0][r]}, magnified);
+      if ((skip >> r & 1) == 0) sum->add_value(row, {states.hi[0][r], states.lo[0][r]}, magnified);
       // Weights are added row by row, whichever rows are taken again.
       if (magnified || setting.mass_unit != 1) continue;
       if (call_.reduction != Reduction::mean) continue;
       if (!weighs()) {
-        sum.count_rows(1);
+        sum->count_rows(1);
         continue;
       }
       constexpr int mass = LossSum::labelled_mass;
-      sum.add_weight(row, weight_of(rows, r, found.weight[skipped + r], {states.hi[mass][r], states.lo[mass][r]}));
+      sum->add_weight(row, weight_of(rows, r, found.weight[skipped + r], {states.hi[mass][r], states.lo[mass][r]}));
     }
   }
 
   /// Adds up what rows count for in a mean, without looking at predictions.
-  void weigh(const Tile& tile, std::size_t first, Accumulator& sum) {
+  void weigh(const Tile& tile, const RowSums& sums) {
     TileLabels found;
     look_up(tile, found);
     RowStates masses;
@@ -397,7 +418,8 @@ class CategoricalJob {
     for (std::size_t r = 0; r < tile.rows; ++r) {
       if ((found.ignored >> r & 1) != 0) continue;
       const Partial mass = soft ? Partial{masses.hi[0][r], masses.lo[0][r]} : Partial{1, 0};
-      sum.add_weight(first + r, weight_of(tile, r, found.weight[r], mass));
+      const std::size_t row = sums.first + r;
+      sums.sums[row / sums.rows_in_sum].add_weight(row % sums.rows_in_sum, weight_of(tile, r, found.weight[r], mass));
     }
   }
 

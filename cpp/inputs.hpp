@@ -56,7 +56,7 @@ class Inputs {
   void allocate_buffers(int threads) {
     if (all_direct_) return;
     // Small arrays need less, and a large allocation takes its time.
-    own_size_ = std::min(buffer_size, (std::min(inner_.size(), block_size) + 16) * tile_rows);
+    own_size_ = std::min(buffer_size, (std::min(inner_.size(), block_size) + rows_in_line) * tile_rows);
     buffers_.reset(new T[static_cast<std::size_t>(threads * count_) * own_size_]);
     for (int i = 0; i < count_; ++i) {
       if (!constant_[i]) continue;

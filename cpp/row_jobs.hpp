@@ -124,7 +124,7 @@ class RowJob {
   const T* row(const Tile& tile) const { return inputs_.element(0, tile.at[0]); }
   std::ptrdiff_t row_stride(const Tile& tile) const { return inputs_.row_stride(0, tile.step[0], to_row_); }
 
-  /// To be called before anything else. `again`: whether rows are read more than once.
+  /// To be called before anything else. `again`: whether rows may be read more than once.
   void prepare(bool again = false) {
     if (rows_ == 0) return;
     threads_ = threads_for(elements());

@@ -196,7 +196,7 @@ def log_softmax(
     -----
     float32 stays float32 and float64 stays float64; integers and bool are computed in float64. Accurate to 2
     ULP for any length, down to the smallest numbers: at the largest logit it is minus log1p of the other
-    classes' sum, never a difference. P. Blanchard, D. J. Higham and N. J. Higham, "Accurately computing the
+    classes' sum, no digit of which is lost beside that logit. P. Blanchard, D. J. Higham and N. J. Higham, "Accurately computing the
     log-sum-exp and softmax functions", IMA Journal of Numerical Analysis 41 (2021).
 
     Examples
