@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -26,9 +27,12 @@ class Accumulator {
   /// The same of weights of 1.
   void count_rows(std::size_t rows) { rows_ += static_cast<double>(rows); }
 
+  /// What was added, after which it is empty again.
   Totals fold() {
     Totals all{value_.fold(), magnified_.fold(), weight_.fold()};
     add(all.weight, {rows_, 0});
+    value_.used = magnified_.used = weight_.used = 0;
+    rows_ = 0;
     return all;
   }
 
@@ -239,13 +243,14 @@ class CategoricalJob {
     }
     sums_.resize((rows + rows_in_sum - 1) / rows_in_sum);
     job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
-      std::vector<Accumulator> sums(most_together);
+      Accumulator one;
+      const std::unique_ptr<Accumulator[]> several(most_together == 1 ? nullptr : new Accumulator[most_together]);
+      Accumulator* const sums = several ? several.get() : &one;
       for (std::size_t s = begin, together = 0; s < end; s += together) {
         together = std::min(most_together, end - s);
-        std::fill_n(sums.begin(), together, Accumulator{});
         const std::size_t first = s * rows_in_sum, last = std::min(first + together * rows_in_sum, rows);
         job_.for_tiles(first, last, thread,
-                       [&](const Tile& tile) { f(tile, RowSums{sums.data(), rows_in_sum, tile.first - first}); });
+                       [&](const Tile& tile) { f(tile, RowSums{sums, rows_in_sum, tile.first - first}); });
         for (std::size_t i = 0; i < together; ++i) sums_[s + i] = sums[i].fold();
       }
       stream_.finish(thread);
