@@ -224,7 +224,7 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& st
   } else {
     return map_rows(tile, known, factors);
   }
-  // Of columns a few take as long as all of them.
+  // A column by itself takes as long as several: beyond a few, all of them are mapped again.
   constexpr int few = 4;
   if (kept.results.columns != nullptr && __builtin_popcountll(left) > few) return map_rows(tile, known, factors);
   for (; left != 0; left &= left - 1) {

@@ -355,6 +355,23 @@ def test_sums_along_any_axis(categorical, dtype, axis, how, same_bits):
                 assert same_bits(categorical(*moved, axis=axis, **options, reduction=how), want), f"{n} threads"
 
 
+@pytest.mark.parametrize("shape", [(2_000, 70), (300, 2_500), (140, 5_000)], ids=str)
+def test_order_of_sums(categorical, dtype, shape, same_bits):
+    # Rows cancel in pairs far apart: what is left are rounding errors, which depend on what is added to what.
+    half = shape[0] // 2
+    arrays = [np.concatenate([a[:half], a[:half]]) for a in categorical.arrays(dtype, shape)]
+    rng = np.random.default_rng(1)
+    sums = []
+    for spread in (10, 30, 60):
+        first = rng.standard_normal(half) * 2.0 ** rng.integers(-spread, spread, half)
+        call = functools.partial(categorical, sample_weight=np.concatenate([first, -first]), reduction="sum")
+        sums.append(plain(call, arrays))
+        for (name, views), n in itertools.product(ways(arrays), THREADS):
+            with runtime.threads(n):
+                assert same_bits(call(*views), sums[-1]), f"{name}, {n} threads, spread {spread}"
+    assert any(sums)
+
+
 @pytest.mark.parametrize("how", ["sum", "mean"])
 @pytest.mark.parametrize("shape", [(900, 5), (3_800, 70), (30, 9_000)], ids=str)
 def test_sums_of_drowned_rows(categorical, shape, how, same_bits):
