@@ -92,7 +92,7 @@ class ReductionJob {
       store_results<T>(kernels_.round, out_, tile, states, scale_, setting, skip);
     };
     job_.for_all_tiles([&](const Tile& tile) {
-      prefetch_after<true>(out_ + tile.at[Dims::output], tile.step[Dims::output], tile.rows, sizeof(T));
+      prefetch_after(out_ + tile.at[Dims::output], tile.step[Dims::output], tile.rows, sizeof(T));
       with_results<T>(tile, Setting{}, evaluate, store);
     });
   }

@@ -62,15 +62,16 @@ inline void copy_row(const RowStates& from, std::size_t from_row, RowStates& to,
 }
 
 /// Asks for what follows the rows of a tile, of `length` bytes each, unless these lie far apart. Short rows come and go
-/// a few lines at a time, between which too much is done for the hardware to look ahead. Inlined, for to GCC a function
-/// that does nothing else has no effect, and its calls none either.
-template <bool writes>
+/// a few lines at a time, between which too much is done for the hardware to look ahead. The second level of the cache
+/// is where they wait: the first has no room beside what is worked on. Inlined, for to GCC a function that does nothing
+/// else has no effect, and its calls none either.
 [[gnu::always_inline]] inline void prefetch_after(const char* rows, std::ptrdiff_t step, std::size_t count,
                                                   std::size_t length) {
   if (step > 2 * static_cast<std::ptrdiff_t>(length)) return;
-  constexpr std::ptrdiff_t line = 64;
-  const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(count) * step;
-  for (std::ptrdiff_t b = bytes; b < 2 * bytes; b += line) __builtin_prefetch(rows + b, writes ? 1 : 0);
+  constexpr std::ptrdiff_t line = 64, nearest = 4096;
+  constexpr int second_level = 2;
+  const std::ptrdiff_t bytes = static_cast<std::ptrdiff_t>(count) * step, ahead = bytes < nearest ? nearest : bytes;
+  for (std::ptrdiff_t b = ahead; b < ahead + bytes; b += line) __builtin_prefetch(rows + b, 0, second_level);
 }
 
 /// Where the rows of a tile are, or are to be: one after the other, side by side, or elsewhere.
@@ -371,8 +372,8 @@ class RowJob {
     batch.exponentials = kept.exponentials;
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, 1 + i);
-      prefetch_after<false>(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
-                            n_ * sizeof(T));
+      prefetch_after(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
+                     n_ * sizeof(T));
       transpose_(inputs_.element(i, tile.at[i]), tile.step[i] / item, tile.rows, n_, to, tile_rows);
       batch.in[i] = to;
       batch.step[i] = tile_rows;

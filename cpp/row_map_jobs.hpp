@@ -88,7 +88,7 @@ class RowOutput {
     batch.out = kept.mapped;
     batch.out_step = tile_rows;
     const std::uint64_t done = every & map(batch);
-    prefetch_after<true>(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
+    prefetch_after(row(tile, 0), tile.step[output_], tile.rows, n * sizeof(T));
     columns_to_rows_(kept.mapped, done, n, kept.results.rows, kept.results.stride);
     return done;
   }

@@ -211,7 +211,8 @@ KULLBACK_INLINE void direct_map_columns(const Direct& direct, const ColumnMapBat
   for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
     end = n - begin < some ? n : begin + some;
     const auto look_ahead = [=](const T* at, std::ptrdiff_t step) KULLBACK_INLINE_LAMBDA {
-      if (are_on_other_pages<T>(step)) prefetch_rows(at, step, n, columns, begin + some, end + some);
+      const bool ahead = n > longest_short_row ? are_apart(step, columns) : are_on_other_pages<T>(step);
+      if (ahead) prefetch_rows(at, step, n, columns, begin + some, end + some);
     };
     look_ahead(batch.in, batch.in_step);
     look_ahead(batch.out, batch.out_step);

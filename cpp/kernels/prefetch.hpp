@@ -22,18 +22,26 @@ KULLBACK_INLINE bool are_on_other_pages(std::ptrdiff_t step) {
   return step >= page || step <= -page;
 }
 
+/// Whether rows of columns, `step` elements apart, are further from each other than the hardware expects.
+KULLBACK_INLINE bool are_apart(std::ptrdiff_t step, std::size_t count) {
+  const auto length = static_cast<std::ptrdiff_t>(count);
+  return step > 2 * length || step < -2 * length;
+}
+
 /// Asks for rows [row, end) of n of some neighbouring columns; beyond the last row, of as many columns that follow, and
-/// so on.
+/// so on. They are put into the second level of the cache: the first, which holds what is worked on, has no room for as
+/// much as is asked for, least of all where rows fall into the same sets of it.
 template <class T>
 KULLBACK_OUT_OF_LINE void prefetch_rows(const T* columns, std::ptrdiff_t step, std::size_t n, std::size_t count,
                                         std::size_t row, std::size_t end) {
   constexpr std::size_t line = 64 / sizeof(T);
+  constexpr int second_level = 2;
   for (; row < end; ++row) {
     for (; row >= n; row -= n, end -= n) columns += count;
     const T* const from = columns + static_cast<std::ptrdiff_t>(row) * step;
-    for (std::size_t i = 0; i < count; i += line) __builtin_prefetch(from + i);
+    for (std::size_t i = 0; i < count; i += line) __builtin_prefetch(from + i, 0, second_level);
     // Columns may begin within a line.
-    __builtin_prefetch(from + count - 1);
+    __builtin_prefetch(from + count - 1, 0, second_level);
   }
   __asm__ volatile("");
 }
