@@ -148,8 +148,7 @@ class CategoricalJob {
         weight_(call.weight == nullptr ? *call.predictions : *call.weight, dtype),
         sample_weight_(call.sample_weight == nullptr ? *call.predictions : *call.sample_weight, dtype),
         inner_(inner),
-        out_(out),
-        stream_(kernels, kernel.gradient.indexed_terms, true) {}
+        out_(out) {}
 
   /// Asks for a gradient.
   void add(const GradientPlan& plan) {
@@ -164,14 +163,12 @@ class CategoricalJob {
   void prepare() {
     job_.prepare(kernel_.columns == nullptr || makes_gradients());
     for (Gradient& gradient : gradients_) gradient.output.prepare(job_.threads());
-    if (keeps_exponentials()) stream_.prepare(job_);
     if (takes_ones_) ones_.assign(std::min(job_.length(), block_size), T{1});
   }
 
   void run() {
     if (call_.reduction == Reduction::none || !call_.value) {
-      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, nullptr); },
-                         [&](int thread) { stream_.finish(thread); });
+      job_.for_all_tiles([&](const Tile& tile) { work_on(tile, nullptr); });
       return;
     }
     accumulate_tiles([&](const Tile& tile, const RowSums& sums) { work_on(tile, &sums); });
@@ -253,7 +250,6 @@ class CategoricalJob {
                        [&](const Tile& tile) { f(tile, RowSums{sums, rows_in_sum, tile.first - first}); });
         for (std::size_t i = 0; i < together; ++i) sums_[s + i] = sums[i].fold();
       }
-      stream_.finish(thread);
     });
   }
 
@@ -355,8 +351,7 @@ class CategoricalJob {
   /// Where those of a tile are kept.
   Kept<T> keep(const Tile& tile) const {
     if (!keeps_exponentials()) return {};
-    const Place<T> place = gradients_[0].output.place(tile);
-    return stream_.keep(job_, tile, place, job_.keep(kernel_, tile, place, true));
+    return job_.keep(kernel_, tile, gradients_[0].output.place(tile), true);
   }
 
   /// What a sure prediction leaves to the other classes is wanted even where the label is one of those, and so nothing
@@ -521,8 +516,8 @@ class CategoricalJob {
     }
     if (kept) {
       const auto& kernels = all_.gradient;
-      map_tile(job_, gradients_[0].output, stream_, kernels.indexed, kernels.indexed_columns, tile, known.states,
-               &by_mass, setting, kept);
+      map_tile(job_, gradients_[0].output, kernels.indexed, kernels.indexed_columns, tile, known.states, &by_mass,
+               setting, kept);
     } else {
       job_.for_blocks(tile, &known.states, [&](const RowBatch<T>& in, std::size_t begin, int thread) {
         for (const Gradient& gradient : gradients_) {
@@ -531,20 +526,7 @@ class CategoricalJob {
       });
     }
     if (call_.labels == nullptr) return;
-    const std::uint64_t later = kept.delayed == nullptr ? 0 : delay_labels(found, known, *kept.delayed);
-    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known, later);
-  }
-
-  /// Leaves what put_labels does to those who write delayed rows; tells which.
-  static std::uint64_t delay_labels(const TileLabels& found, const TileKnowledge<T>& known, DelayedRows<T>& rows) {
-    rows.which &= ~found.ignored;
-    const std::uint64_t later = rows.which & found.in_range;
-    for (std::size_t r = 0; r < tile_rows; ++r) {
-      if ((later >> r & 1) == 0) continue;
-      rows.label[r] = static_cast<std::size_t>(found.label[r]);
-      rows.at_label[r] = known.at_label[r];
-    }
-    return later;
+    for (const Gradient& gradient : gradients_) put_labels(gradient, tile, found, known);
   }
 
   void write(const Gradient& gradient, const Tile& tile, const RowBatch<T>& in, std::size_t begin, int thread,
@@ -586,11 +568,10 @@ class CategoricalJob {
   }
 
   /// What differs from the gradients of other classes, and the gradients of ignored rows.
-  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge<T>& known,
-                  std::uint64_t skip) {
+  void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge<T>& known) {
     const std::ptrdiff_t step = gradient.plan.class_stride;
     if (gradient.plan.derivative == Derivative::of_predictions) {
-      const std::uint64_t mine = found.in_range & ~skip;
+      const std::uint64_t mine = found.in_range;
       // What is stored could be the tile, for all the compiler knows.
       const std::size_t rows = tile.rows;
       char* row = gradient.output.row(tile, 0);
@@ -599,7 +580,7 @@ class CategoricalJob {
         if ((mine >> r & 1) != 0) std::memcpy(row + found.label[r] * step, &known.at_label[r], sizeof(T));
       }
     }
-    for (std::uint64_t left = found.ignored & ~skip; left != 0; left &= left - 1) {
+    for (std::uint64_t left = found.ignored; left != 0; left &= left - 1) {
       char* at = gradient.output.row(tile, static_cast<std::size_t>(__builtin_ctzll(left)));
       for (std::size_t j = 0; j < job_.length(); ++j, at += step) std::memset(at, 0, sizeof(T));
     }
@@ -621,7 +602,6 @@ class CategoricalJob {
   const Dims& inner_;
   char* out_;
   std::vector<Gradient> gradients_;
-  ResultStream<T> stream_;
   bool of_confidence_ = false;  ///< whether the logarithm of the likeliest class's probability is wanted
   std::optional<Factors> factors_;
   Partial shift_{0, 0};

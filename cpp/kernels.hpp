@@ -61,14 +61,12 @@ struct RowStates {
 /// core that only wrote would wait for the memory, and what goes through a cache is read before it is written.
 template <class T>
 struct DelayedRows {
-  const T* from;  ///< exponentials or logits
+  const T* from;  ///< logits
   std::ptrdiff_t from_stride;
   T* out;
   std::ptrdiff_t out_stride;
   std::uint64_t which = 0;         ///< one bit per row that is still to be written
   T hi[tile_rows], lo[tile_rows];  ///< see RowTerms
-  std::size_t label[tile_rows];    ///< the element of each row that is `at_label` instead, if there is one
-  T at_label[tile_rows];
   /// A line of results whose rest is to come: elements [line_begin, line_end), of which the last one goes before `end`.
   static constexpr std::size_t line_length = 64 / sizeof(T);
   alignas(64) T line[2 * line_length];
@@ -89,8 +87,7 @@ struct RowBatch {
   /// Where a kernel that takes exponentials of what it reads, and keeps them, leaves them; or null.
   T* exponentials = nullptr;
   std::ptrdiff_t exponentials_stride = 0;
-  /// Rows of results that such a kernel writes besides, their elements from `delayed_from` on; or
-  /// null. The exponentials of one may lie where those of this batch's row go: each is read before it is replaced.
+  /// Rows of results that such a kernel writes besides, their elements from `delayed_from` on; or null.
   DelayedRows<T>* delayed = nullptr;
   std::size_t delayed_from = 0;
 
@@ -164,10 +161,9 @@ struct ColumnMapBatch {
 template <class T>
 using ColumnMap = std::uint64_t (*)(const ColumnMapBatch<T>& batch);
 
-/// The two numbers that make results of the exponentials or logits of some rows. One bit per row tells for which rows
-/// they do.
+/// The two numbers that make results of the logits of some rows. One bit per row tells for which rows they do.
 template <class T>
-using RowTerms = std::uint64_t (*)(const RowStates& known, const RowFactors* factors, std::size_t rows, T* hi, T* lo);
+using RowTerms = std::uint64_t (*)(const RowStates& known, std::size_t rows, T* hi, T* lo);
 
 template <class T>
 struct RowMapKernel {
@@ -252,7 +248,6 @@ struct CategoricalGradient {
   bool of_states;
   RowMap<T> indexed;  ///< of predictions; without the class
   ColumnMap<T> indexed_columns;
-  RowTerms<T> indexed_terms;
   RowMap<T> labelled;   ///< of labels, predictions
   RowMap<T> weighted;   ///< of weight, labels, predictions
   RowMap<T> of_labels;  ///< with respect to labels, of weight, predictions
@@ -300,9 +295,9 @@ struct Kernels {
   void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
   /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
   void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);
-  /// Writes delayed rows of n elements, made of exponentials or of logits. Whoever delays rows has to call it in the
-  /// end. Null where there are no RowTerms.
-  void (*write_delayed)(DelayedRows<T>& rows, std::size_t n, bool of_exponentials);
+  /// Writes delayed rows of n elements. Whoever delays rows has to call it in the end. Null where there are no
+  /// RowTerms.
+  void (*write_delayed)(DelayedRows<T>& rows, std::size_t n);
 };
 
 /// Everything that one compilation of target.cpp exports.

@@ -116,7 +116,6 @@ class RowJob {
   std::size_t elements() const { return n_ * rows_; }
   std::size_t rows() const { return rows_; }
   std::size_t length() const { return n_; }
-  std::size_t most_rows() const { return most_rows_; }
   int threads() const { return threads_; }
 
   /// Whether every row is read by itself, by one thread, where it is.

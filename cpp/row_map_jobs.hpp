@@ -108,12 +108,13 @@ class RowOutput {
   std::unique_ptr<T[]> results_;
 };
 
-/// Large results of float32, which go past the caches. Each thread writes those of one tile while it reads the next.
+/// Large results that are made of logits, which go past the caches. Each thread writes those of one tile while it reads
+/// the next. Results made of exponentials, of which there is but one per element, do not: these have to wait somewhere,
+/// and keep more from the cache than they gain.
 template <class T>
 class ResultStream {
  public:
-  ResultStream(const Kernels<T>& kernels, RowTerms<T> terms, bool of_exponentials)
-      : write_delayed_(kernels.write_delayed), terms_(terms), of_exponentials_(of_exponentials) {}
+  ResultStream(const Kernels<T>& kernels, RowTerms<T> terms) : write_delayed_(kernels.write_delayed), terms_(terms) {}
 
   /// To be called for a prepared job.
   void prepare(const RowJob<T>& job) {
@@ -124,13 +125,7 @@ class ResultStream {
     if (terms_ == nullptr || job.elements() < large / sizeof(T) || n < shortest || n > longest) return;
     if (!job.reads_in_place()) return;
     n_ = n;
-    const auto threads = static_cast<std::size_t>(job.threads());
-    delayed_.reset(new DelayedRows<T>[threads]);
-    if (!of_exponentials_) return;
-    // Whole lines and, against equal cache sets, one more.
-    stride_ = (n_ + 2 * line - 1) / line * line;
-    size_ = stride_ * job.most_rows();
-    exponentials_.reset(new T[threads * size_ + line]);
+    delayed_.reset(new DelayedRows<T>[static_cast<std::size_t>(job.threads())]);
   }
 
   /// What is kept of a tile whose results go to that place.
@@ -138,22 +133,20 @@ class ResultStream {
     // Results in the place of logits are in a cache already.
     if (delayed_ == nullptr || results.rows == nullptr || results.rows == job.row(tile)) return kept;
     kept.delayed = &delayed_[static_cast<std::size_t>(tile.thread)];
-    if (of_exponentials_) kept.results = {exponentials(tile.thread), nullptr, static_cast<std::ptrdiff_t>(stride_)};
     return kept;
   }
 
   /// Delays the results of a tile, whose states are known; tells which rows are not for that.
   std::uint64_t delay(const RowJob<T>& job, const Tile& tile, const Place<T>& results, const Kept<T>& kept,
-                      const RowStates& known, const RowFactors* factors) const {
+                      const RowStates& known) const {
     DelayedRows<T>& rows = *kept.delayed;
     // There were more of them in the last tile.
-    if (rows.which != 0) write_delayed_(rows, n_, of_exponentials_);
-    rows.from = of_exponentials_ ? kept.results.rows : job.row(tile);
-    rows.from_stride = of_exponentials_ ? kept.results.stride : job.row_stride(tile);
+    if (rows.which != 0) write_delayed_(rows, n_);
+    rows.from = job.row(tile);
+    rows.from_stride = job.row_stride(tile);
     rows.out = results.rows;
     rows.out_stride = results.stride;
-    rows.which = terms_(known, factors, tile.rows, rows.hi, rows.lo) & first_bits(tile.rows);
-    std::fill_n(rows.label, tile.rows, n_);
+    rows.which = terms_(known, tile.rows, rows.hi, rows.lo) & first_bits(tile.rows);
     return first_bits(tile.rows) & ~rows.which;
   }
 
@@ -161,25 +154,15 @@ class ResultStream {
   void finish(int thread) const {
     if (delayed_ == nullptr) return;
     DelayedRows<T>& rows = delayed_[static_cast<std::size_t>(thread)];
-    write_delayed_(rows, n_, of_exponentials_);
+    write_delayed_(rows, n_);
     rows.which = 0;
   }
 
  private:
-  static constexpr std::size_t line = DelayedRows<T>::line_length;
-
-  T* exponentials(int thread) const {
-    T* const first = exponentials_.get();
-    const std::size_t to_line = (0 - reinterpret_cast<std::uintptr_t>(first) / sizeof(T)) % line;
-    return first + to_line + static_cast<std::size_t>(thread) * size_;
-  }
-
   decltype(Kernels<T>::write_delayed) write_delayed_;
   RowTerms<T> terms_;
-  bool of_exponentials_;
-  std::size_t n_ = 0, stride_ = 0, size_ = 0;
+  std::size_t n_ = 0;
   std::unique_ptr<DelayedRows<T>[]> delayed_;
-  std::unique_ptr<T[]> exponentials_;
 };
 
 /// What a tile's rows let know, in natural units, of the results of some of them.
@@ -205,9 +188,9 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
 
 /// Maps the rows of a tile, or what was kept of them, at once or later.
 template <class T>
-void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& stream, RowMap<T> rows,
-              ColumnMap<T> columns, const Tile& tile, const RowStates& known, const RowFactors* factors,
-              const Setting& setting, const Kept<T>& kept) {
+void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
+              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept,
+              const ResultStream<T>* stream = nullptr) {
   const auto map_rows = [&](const Tile& some, const RowStates& of_some, const RowFactors* by) {
     job.for_blocks(
         some, &of_some,
@@ -218,7 +201,7 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, const ResultStream<T>& st
   };
   std::uint64_t left = 0;
   if (kept.delayed != nullptr) {
-    left = stream.delay(job, tile, out.place(tile), kept, known, factors);
+    left = stream->delay(job, tile, out.place(tile), kept, known);
   } else if (kept.columns != nullptr) {
     left = first_bits(tile.rows) & ~out.write_columns(columns, tile, job.length(), known, factors, kept);
   } else {
@@ -249,7 +232,7 @@ class RowMapJob {
       : kernel_(kernel),
         job_(kernels, operands, dtype, inner, outer),
         out_(kernels, inner, Dims::output, out),
-        stream_(kernels, kernel.terms, kernel.of_exponentials) {}
+        stream_(kernels, kernel.terms) {}
 
   std::size_t elements() const { return job_.elements(); }
 
@@ -273,7 +256,7 @@ class RowMapJob {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, rows.rows == tile.rows ? kept : Kept<T>{});
       };
       const auto map = [&](const RowStates& of_all) {
-        map_tile(job_, out_, stream_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);
+        map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept, &stream_);
       };
       bool mapped = false;
       with_results<T>(tile, Setting{}, evaluate,

@@ -186,8 +186,8 @@ constexpr ColumnMap<T> column_map_of() {
 
 template <class Op, class T>
 constexpr RowTerms<T> row_terms_of() {
-  if constexpr (has_direct_map<Op, T> && same<T, float> && has_streams) {
-    return row_terms<DirectOf<Op, T>>;
+  if constexpr (has_streams && same<DirectOf<Op, T>, DirectShift<float>>) {
+    return row_terms;
   } else {
     return nullptr;
   }
@@ -209,7 +209,6 @@ template <class Op, class T>
 constexpr CategoricalGradient<T> categorical_gradient = {Op::gradient_of_states,
                                                          map_rows<typename Op::IndexedGradient, T>,
                                                          column_map_of<typename Op::IndexedGradient, T>(),
-                                                         row_terms_of<typename Op::IndexedGradient, T>(),
                                                          map_rows<typename Op::LabelledGradient, T>,
                                                          map_rows<typename Op::WeightedGradient, T>,
                                                          map_rows<typename Op::LabelGradient, T>,

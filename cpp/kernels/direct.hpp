@@ -391,6 +391,13 @@ struct DirectShift {
   }
 };
 
+inline std::uint64_t row_terms(const RowStates& known, std::size_t rows, float* hi, float* lo) {
+  const DirectShift<float> direct(known, nullptr, rows);
+  std::memcpy(hi, direct.hi, rows * sizeof(float));
+  std::memcpy(lo, direct.lo, rows * sizeof(float));
+  return direct.fitting;
+}
+
 /// Writes the elements of a line that are there. Lines go past the caches as a whole: what is written of them in parts
 /// waits for the memory, and all that follows waits with it.
 KULLBACK_INLINE void write_line(DelayedRows<float>& rows) {
@@ -406,7 +413,6 @@ KULLBACK_INLINE void write_line(DelayedRows<float>& rows) {
 }
 
 /// A delayed row, or a part of it: each call of next() writes a line of it.
-template <class Direct>
 class DelayedRow {
  public:
   static constexpr std::size_t lanes = Pack<float>::size;
@@ -418,8 +424,6 @@ class DelayedRow {
     const auto r = static_cast<std::ptrdiff_t>(row);
     from_ = rows.from + r * rows.from_stride + begin;
     out_ = rows.out + r * rows.out_stride + begin;
-    label_ = rows.label[row] - begin;
-    at_label_ = rows.at_label[row];
     n_ = n;
     const std::size_t to_line = lanes - place(out_);
     if (to_line != lanes) put_in_line(to_line < n ? to_line : n);
@@ -443,12 +447,7 @@ class DelayedRow {
     return reinterpret_cast<std::uintptr_t>(to) / sizeof(float) % lanes;
   }
 
-  KULLBACK_INLINE Pack<float> result(Pack<float> x) const {
-    const auto y = Direct::map(x, high_, low_);
-    const std::size_t label = label_ - at_;
-    if (__builtin_expect(label >= lanes, 1)) return y;
-    return select(lane_numbers<float>() == static_cast<float>(label), broadcast(at_label_), y);
-  }
+  KULLBACK_INLINE Pack<float> result(Pack<float> x) const { return DirectShift<float>::map(x, high_, low_); }
 
   /// A part of a line, whose rest may be that of the next row.
   KULLBACK_OUT_OF_LINE void put_in_line(std::size_t count) {
@@ -467,22 +466,12 @@ class DelayedRow {
   Pack<float> high_, low_;
   const float* from_ = nullptr;
   float* out_ = nullptr;
-  std::size_t n_ = 0, at_ = 0, label_ = 0;
-  float at_label_ = 0;
+  std::size_t n_ = 0, at_ = 0;
 };
 
-template <class Direct>
-KULLBACK_OUT_OF_LINE void write_delayed_rows(DelayedRows<float>& rows, std::size_t n) {
+inline void write_delayed(DelayedRows<float>& rows, std::size_t n) {
   for (std::size_t row = 0; row < tile_rows; ++row) {
-    for (DelayedRow<Direct> delayed(rows, row, 0, n); !delayed.done();) delayed.next();
-  }
-}
-
-inline void write_delayed(DelayedRows<float>& rows, std::size_t n, bool of_exponentials) {
-  if (of_exponentials) {
-    write_delayed_rows<DirectFactors>(rows, n);
-  } else {
-    write_delayed_rows<DirectShift<float>>(rows, n);
+    for (DelayedRow delayed(rows, row, 0, n); !delayed.done();) delayed.next();
   }
   write_line(rows);
   end_of_stream();

@@ -313,14 +313,6 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   }
 }
 
-template <class Direct>
-std::uint64_t row_terms(const RowStates& known, const RowFactors* factors, std::size_t rows, float* hi, float* lo) {
-  const Direct direct(known, factors, rows);
-  std::memcpy(hi, direct.hi, rows * sizeof(float));
-  std::memcpy(lo, direct.lo, rows * sizeof(float));
-  return direct.fitting;
-}
-
 /// Columns of results.
 template <class Direct, class T>
 std::uint64_t map_columns(const ColumnMapBatch<T>& batch) {

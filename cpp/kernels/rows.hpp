@@ -318,14 +318,10 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
 }
 
 /// The same, beside what is delayed of another row.
-template <class Direct>
-KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n, float* exponentials,
-                                                 DelayedRows<float>& rows, std::size_t row, std::size_t from) {
-  DelayedRow<Direct> delayed(rows, row, from, n);
-  return DirectRow(z, n, [&](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    delayed.next();
-    if constexpr (Direct::of_exponentials) store_some(exponentials + i, y, count);
-  });
+KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n, DelayedRows<float>& rows,
+                                                 std::size_t row, std::size_t from) {
+  DelayedRow delayed(rows, row, from, n);
+  return DirectRow(z, n, [&](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA { delayed.next(); });
 }
 
 /// Up to here, the lanes of rows are added up row by row; of more, together.
@@ -352,11 +348,7 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
     float* const exponentials = arrays == 1 ? nullptr : batch.exponentials + r * batch.exponentials_stride;
     prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
     if constexpr (has_streams) {
-      if (batch.delayed != nullptr) {
-        const auto read =
-            exponentials == nullptr ? direct_row_beside<DirectShift<float>> : direct_row_beside<DirectFactors>;
-        return read(z, batch.n, exponentials, *batch.delayed, row, batch.delayed_from);
-      }
+      if (batch.delayed != nullptr) return direct_row_beside(z, batch.n, *batch.delayed, row, batch.delayed_from);
     }
     if (exponentials != nullptr) prefetch_ahead(exponentials, batch.exponentials_stride, batch.n, arrays);
     return direct_row(z, batch.n, exponentials);
