@@ -28,7 +28,7 @@ class Accumulator {
   void count_rows(std::size_t rows) { rows_ += static_cast<double>(rows); }
 
   /// What was added, after which it is empty again.
-  Totals fold() {
+  Totals take() {
     Totals all{value_.fold(), magnified_.fold(), weight_.fold()};
     add(all.weight, {rows_, 0});
     value_.used = magnified_.used = weight_.used = 0;
@@ -231,24 +231,22 @@ class CategoricalJob {
     std::size_t rows_in_sum = std::max((rows + most_sums - 1) / most_sums, (elements_in_sum + length - 1) / length);
     // As columns, a few rows would take as long as a pack of them.
     constexpr std::size_t some_rows = 32;
-    // Where a sum has fewer than that, a tile has rows of several.
-    std::size_t most_together = 1;
-    if (rows_in_sum > some_rows / 4) {
-      rows_in_sum = (rows_in_sum + some_rows - 1) / some_rows * some_rows;
-    } else {
-      most_together = tile_rows / rows_in_sum;
-    }
+    const bool has_few = rows_in_sum <= some_rows / 4;
+    if (!has_few) rows_in_sum = (rows_in_sum + some_rows - 1) / some_rows * some_rows;
     sums_.resize((rows + rows_in_sum - 1) / rows_in_sum);
+    // A tile has rows of several sums then.
+    const std::size_t most_together = has_few ? std::min(tile_rows / rows_in_sum, sums_.size()) : 1;
+    std::unique_ptr<Accumulator[]> several;
+    if (most_together > 1) several.reset(new Accumulator[static_cast<std::size_t>(job_.threads()) * most_together]);
     job_.share(sums_.size(), [&](std::size_t begin, std::size_t end, int thread) {
       Accumulator one;
-      const std::unique_ptr<Accumulator[]> several(most_together == 1 ? nullptr : new Accumulator[most_together]);
-      Accumulator* const sums = several ? several.get() : &one;
+      Accumulator* const sums = several ? &several[static_cast<std::size_t>(thread) * most_together] : &one;
       for (std::size_t s = begin, together = 0; s < end; s += together) {
         together = std::min(most_together, end - s);
         const std::size_t first = s * rows_in_sum, last = std::min(first + together * rows_in_sum, rows);
         job_.for_tiles(first, last, thread,
                        [&](const Tile& tile) { f(tile, RowSums{sums, rows_in_sum, tile.first - first}); });
-        for (std::size_t i = 0; i < together; ++i) sums_[s + i] = sums[i].fold();
+        for (std::size_t i = 0; i < together; ++i) sums_[s + i] = sums[i].take();
       }
     });
   }
@@ -571,13 +569,13 @@ class CategoricalJob {
   void put_labels(const Gradient& gradient, const Tile& tile, const TileLabels& found, const TileKnowledge<T>& known) {
     const std::ptrdiff_t step = gradient.plan.class_stride;
     if (gradient.plan.derivative == Derivative::of_predictions) {
-      const std::uint64_t mine = found.in_range;
+      const std::uint64_t in_range = found.in_range;
       // What is stored could be the tile, for all the compiler knows.
       const std::size_t rows = tile.rows;
       char* row = gradient.output.row(tile, 0);
       const std::ptrdiff_t to_next = gradient.output.row(tile, 1) - row;
       for (std::size_t r = 0; r < rows; ++r, row += to_next) {
-        if ((mine >> r & 1) != 0) std::memcpy(row + found.label[r] * step, &known.at_label[r], sizeof(T));
+        if ((in_range >> r & 1) != 0) std::memcpy(row + found.label[r] * step, &known.at_label[r], sizeof(T));
       }
     }
     for (std::uint64_t left = found.ignored; left != 0; left &= left - 1) {

@@ -87,7 +87,8 @@ struct RowBatch {
   /// Where a kernel that takes exponentials of what it reads, and keeps them, leaves them; or null.
   T* exponentials = nullptr;
   std::ptrdiff_t exponentials_stride = 0;
-  /// Rows of results that such a kernel writes besides, their elements from `delayed_from` on; or null.
+  /// Rows of results that such a kernel, if it keeps nothing, writes besides, their elements from `delayed_from` on; or
+  /// null.
   DelayedRows<T>* delayed = nullptr;
   std::size_t delayed_from = 0;
 

@@ -61,10 +61,10 @@ inline void copy_row(const RowStates& from, std::size_t from_row, RowStates& to,
   }
 }
 
-/// Asks for what follows the rows of a tile, of `length` bytes each, unless these lie far apart. Short rows come and go
-/// a few lines at a time, between which too much is done for the hardware to look ahead. The second level of the cache
-/// is where they wait: the first has no room beside what is worked on. Inlined, for to GCC a function that does nothing
-/// else has no effect, and its calls none either.
+/// Asks for what follows the rows of a tile, of `length` bytes each, a tile ahead and far enough for memory to answer,
+/// unless rows lie far apart. Short rows come and go a few lines at a time, between which too much is done for the
+/// hardware to look ahead. The second level of the cache is where they wait, results too: the first has no room beside
+/// what is worked on. Inlined, for to GCC a function that does nothing else has no effect, and its calls none either.
 [[gnu::always_inline]] inline void prefetch_after(const char* rows, std::ptrdiff_t step, std::size_t count,
                                                   std::size_t length) {
   if (step > 2 * static_cast<std::ptrdiff_t>(length)) return;
@@ -83,7 +83,7 @@ struct Place {
 };
 
 /// What the results of a tile are made of, besides the states of its rows: exponentials, kept in rows where the results
-/// will be or as columns or rows in a buffer of the thread's, or columns of logits.
+/// will be or as columns in a buffer of the thread's, or columns of logits.
 template <class T>
 struct Kept {
   Place<T> results;

@@ -355,7 +355,7 @@ def test_sums_along_any_axis(categorical, dtype, axis, how, same_bits):
                 assert same_bits(categorical(*moved, axis=axis, **options, reduction=how), want), f"{n} threads"
 
 
-@pytest.mark.parametrize("shape", [(2_000, 70), (300, 2_500), (140, 5_000)], ids=str)
+@pytest.mark.parametrize("shape", [(2_000, 70), (200, 2_100), (300, 2_500), (140, 5_000), (70, 17_000)], ids=str)
 def test_order_of_sums(categorical, dtype, shape, same_bits):
     # Rows cancel in pairs far apart: what is left are rounding errors, which depend on what is added to what.
     half = shape[0] // 2

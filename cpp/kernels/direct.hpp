@@ -429,7 +429,6 @@ class DelayedRow {
     if (to_line != lanes) put_in_line(to_line < n ? to_line : n);
   }
 
-  /// After the k-th call the first 16 k elements that the row is made of are not read any more.
   KULLBACK_INLINE void next() {
     if (at_ + lanes <= n_) {
       stream(out_ + at_, result(load(from_ + at_)));

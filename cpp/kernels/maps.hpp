@@ -211,10 +211,12 @@ KULLBACK_INLINE void direct_map_columns(const Direct& direct, const ColumnMapBat
   for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
     end = n - begin < some ? n : begin + some;
     const auto look_ahead = [=](const T* at, std::ptrdiff_t step) KULLBACK_INLINE_LAMBDA {
+      // Short columns that lie closer were put there just now, or follow one another as the hardware expects.
       const bool ahead = n > longest_short_row ? are_apart(step, columns) : are_on_other_pages<T>(step);
       if (ahead) prefetch_rows(at, step, n, columns, begin + some, end + some);
     };
-    look_ahead(batch.in, batch.in_step);
+    // Exponentials were put there just now.
+    if (!batch.exponentials) look_ahead(batch.in, batch.in_step);
     look_ahead(batch.out, batch.out_step);
     for (std::size_t first = 0; first < columns; first += lanes) {
       const std::size_t count = columns - first;

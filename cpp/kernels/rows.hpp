@@ -317,9 +317,10 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
   });
 }
 
-/// The same, beside what is delayed of another row.
-KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n, DelayedRows<float>& rows,
-                                                 std::size_t row, std::size_t from) {
+/// The lanes of a row, read beside what is delayed of another row.
+[[maybe_unused]] KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n,
+                                                                  DelayedRows<float>& rows, std::size_t row,
+                                                                  std::size_t from) {
   DelayedRow delayed(rows, row, from, n);
   return DirectRow(z, n, [&](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA { delayed.next(); });
 }
