@@ -57,25 +57,6 @@ struct RowStates {
   RowStates() {}  // NOLINT(modernize-use-equals-default): stays uninitialised; clearing would cost a small call dearly
 };
 
-/// Rows of results that are written past the caches while the next rows are read, a line after each line of these: a
-/// core that only wrote would wait for the memory, and what goes through a cache is read before it is written.
-template <class T>
-struct DelayedRows {
-  const T* from;  ///< logits
-  std::ptrdiff_t from_stride;
-  T* out;
-  std::ptrdiff_t out_stride;
-  std::uint64_t which = 0;         ///< one bit per row that is still to be written
-  T hi[tile_rows], lo[tile_rows];  ///< see RowTerms
-  /// A line of results whose rest is to come: elements [line_begin, line_end), of which the last one goes before `end`.
-  static constexpr std::size_t line_length = 64 / sizeof(T);
-  alignas(64) T line[2 * line_length];
-  std::size_t line_begin = 0, line_end = 0;
-  T* end = nullptr;
-
-  DelayedRows() {}  // NOLINT(modernize-use-equals-default): as in RowStates
-};
-
 /// Neighbouring rows, each contiguous and at most one block long. Strides count elements.
 template <class T>
 struct RowBatch {
@@ -84,13 +65,11 @@ struct RowBatch {
   std::size_t rows = 0;
   std::size_t n = 0;
   const RowStates* normalizers = nullptr;  ///< for kernels that have a normalizer: its finished states
-  /// Where a kernel that takes exponentials of what it reads, and keeps them, leaves them; or null.
-  T* exponentials = nullptr;
-  std::ptrdiff_t exponentials_stride = 0;
-  /// Rows of results that such a kernel, if it keeps nothing, writes besides, their elements from `delayed_from` on; or
-  /// null.
-  DelayedRows<T>* delayed = nullptr;
-  std::size_t delayed_from = 0;
+  /// Where results are to be, or null. A kernel that takes exponentials of what it reads leaves them there, or, where
+  /// results are not made of those, asks for it in time.
+  T* results = nullptr;
+  std::ptrdiff_t results_stride = 0;
+  bool keeps_exponentials = false;
 
   RowBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates, for arrays as far as there are inputs
 };
@@ -103,7 +82,7 @@ struct ColumnBatch {
   std::size_t columns = 0;
   std::size_t n = 0;
   const RowStates* normalizers = nullptr;
-  T* exponentials = nullptr;  ///< as in RowBatch, in columns that are `tile_rows` apart
+  T* exponentials = nullptr;  ///< where they are left, in columns that are `tile_rows` apart; or null
 
   ColumnBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates
 };
@@ -162,15 +141,10 @@ struct ColumnMapBatch {
 template <class T>
 using ColumnMap = std::uint64_t (*)(const ColumnMapBatch<T>& batch);
 
-/// The two numbers that make results of the logits of some rows. One bit per row tells for which rows they do.
-template <class T>
-using RowTerms = std::uint64_t (*)(const RowStates& known, std::size_t rows, T* hi, T* lo);
-
 template <class T>
 struct RowMapKernel {
   RowMap<T> rows;
   ColumnMap<T> columns;  ///< or null
-  RowTerms<T> terms;     ///< or null, where there is no way past the caches or no such terms
   bool of_exponentials;  ///< whether it takes those that the normalizer kept, or logits
   const RowKernel<T>* normalizer;
 };
@@ -296,9 +270,6 @@ struct Kernels {
   void (*transpose)(const T* in, std::ptrdiff_t row_stride, std::size_t rows, std::size_t n, T* out, std::size_t step);
   /// Back to rows, those of `which`, from columns that are `tile_rows` apart.
   void (*columns_to_rows)(const T* in, std::uint64_t which, std::size_t n, T* out, std::ptrdiff_t row_stride);
-  /// Writes delayed rows of n elements. Whoever delays rows has to call it in the end. Null where there are no
-  /// RowTerms.
-  void (*write_delayed)(DelayedRows<T>& rows, std::size_t n);
 };
 
 /// Everything that one compilation of target.cpp exports.

@@ -83,15 +83,15 @@ struct Place {
 };
 
 /// What the results of a tile are made of, besides the states of its rows: exponentials, kept in rows where the results
-/// will be or as columns in a buffer of the thread's, or columns of logits.
+/// will be or as columns in a buffer of the thread's, or logits.
 template <class T>
 struct Kept {
   Place<T> results;
-  T* exponentials = nullptr;          ///< columns
-  const T* columns = nullptr;         ///< what is mapped, if columns are
-  std::ptrdiff_t step = 0;            ///< from one element of a column to the next
-  T* mapped = nullptr;                ///< columns that are to be turned into rows
-  DelayedRows<T>* delayed = nullptr;  ///< of the thread; those beside which a row is read are written then
+  bool exponentials_in_rows = false;
+  T* exponentials = nullptr;   ///< columns
+  const T* columns = nullptr;  ///< what is mapped, if columns are
+  std::ptrdiff_t step = 0;     ///< from one element of a column to the next
+  T* mapped = nullptr;         ///< columns that are to be turned into rows
 
   explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
@@ -117,12 +117,6 @@ class RowJob {
   std::size_t rows() const { return rows_; }
   std::size_t length() const { return n_; }
   int threads() const { return threads_; }
-
-  /// Whether every row is read by itself, by one thread, where it is.
-  bool reads_in_place() const { return inputs_.all_direct() && !share_rows_ && !transposes_; }
-  /// Where the rows of a tile are then.
-  const T* row(const Tile& tile) const { return inputs_.element(0, tile.at[0]); }
-  std::ptrdiff_t row_stride(const Tile& tile) const { return inputs_.row_stride(0, tile.step[0], to_row_); }
 
   /// To be called before anything else. `again`: whether rows may be read more than once.
   void prepare(bool again = false) {
@@ -170,19 +164,22 @@ class RowJob {
       // read again, in the place of these columns, all.
       const bool as_rows = n_ >= 64 / sizeof(T) || sizeof(T) == sizeof(double);
       if (results.rows == nullptr || (!of_exponentials && as_rows)) return {};
-      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 1), tile_rows, buffer};
-      return {results, buffer, buffer, tile_rows, buffer};
+      if (!of_exponentials) return {results, false, nullptr, columns(tile.thread, 1), tile_rows, buffer};
+      return {results, false, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
-    const T* const logits = row(tile);
+    const T* const logits = inputs_.element(0, tile.at[0]);
     const bool in_place = results.rows == logits || results.columns == logits;
     const bool keeps = of_exponentials && !in_place && n_ <= kernel.keeps_up_to;
     if (side_by_side_ && results.columns != nullptr) {
-      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, buffer, buffer, tile_rows};
-      return {results, nullptr, logits, inner_.stride[0][0] / item};
+      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, false, buffer, buffer, tile_rows};
+      return {results, false, nullptr, logits, inner_.stride[0][0] / item};
     }
-    if (keeps && inputs_.all_direct() && results.rows != nullptr) return {results};
-    return {};
+    // What is asked for while a row is read is to be in some cache still when it is written.
+    constexpr std::size_t longest_asked_for = (std::size_t{1} << 20) / sizeof(T);
+    const std::size_t longest = of_exponentials ? kernel.keeps_up_to : longest_asked_for;
+    if (in_place || n_ > longest || !inputs_.all_direct() || results.rows == nullptr) return {};
+    return {results, of_exponentials};
   }
 
   /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.
@@ -213,17 +210,10 @@ class RowJob {
     });
   }
 
-  /// Calls f(tile) for all tiles and, after the last of each thread's, finish(thread).
-  template <class F, class Finish>
-  void for_all_tiles(F&& f, Finish&& finish) {
-    share(rows_, [&](std::size_t begin, std::size_t end, int thread) {
-      for_tiles(begin, end, thread, f);
-      finish(thread);
-    });
-  }
+  /// Calls f(tile) for all tiles.
   template <class F>
   void for_all_tiles(F&& f) {
-    for_all_tiles(f, [](int) {});
+    share(rows_, [&](std::size_t begin, std::size_t end, int thread) { for_tiles(begin, end, thread, f); });
   }
 
   /// The finished states of a tile's rows, with what their normalizer knows.
@@ -346,7 +336,6 @@ class RowJob {
       if (begin != 0) kernel.merge(states, next, tile.rows, setting);
       begin = end;
     } while (begin < n_);
-    if (kept.delayed != nullptr) kept.delayed->which &= ~first_bits(tile.rows);
   }
 
   /// As many rows at a time as there is room for, whole blocks of which have to be gathered.
@@ -427,10 +416,9 @@ class RowJob {
 
   static RowBatch<T> keeping(RowBatch<T> batch, const Kept<T>& kept, std::size_t begin) {
     const bool in_rows = kept.columns == nullptr && kept.results.rows != nullptr;
-    batch.exponentials = in_rows ? kept.results.rows + begin : nullptr;
-    batch.exponentials_stride = kept.results.stride;
-    batch.delayed = kept.delayed;
-    batch.delayed_from = begin;
+    batch.results = in_rows ? kept.results.rows + begin : nullptr;
+    batch.results_stride = kept.results.stride;
+    batch.keeps_exponentials = kept.exponentials_in_rows;
     return batch;
   }
 

@@ -108,63 +108,6 @@ class RowOutput {
   std::unique_ptr<T[]> results_;
 };
 
-/// Large results that are made of logits, which go past the caches. Each thread writes those of one tile while it reads
-/// the next. Results made of exponentials, of which there is but one per element, do not: these have to wait somewhere,
-/// and keep more from the cache than they gain.
-template <class T>
-class ResultStream {
- public:
-  ResultStream(const Kernels<T>& kernels, RowTerms<T> terms) : write_delayed_(kernels.write_delayed), terms_(terms) {}
-
-  /// To be called for a prepared job.
-  void prepare(const RowJob<T>& job) {
-    // What is smaller may still be in a cache when it is wanted next. Of a shorter row its ends, which are parts of
-    // lines, take longer than the others gain; a longer one would not be kept in a cache.
-    constexpr std::size_t large = std::size_t{16} << 20, shortest = 512, longest = std::size_t{1} << 18;
-    const std::size_t n = job.length();
-    if (terms_ == nullptr || job.elements() < large / sizeof(T) || n < shortest || n > longest) return;
-    if (!job.reads_in_place()) return;
-    n_ = n;
-    delayed_.reset(new DelayedRows<T>[static_cast<std::size_t>(job.threads())]);
-  }
-
-  /// What is kept of a tile whose results go to that place.
-  Kept<T> keep(const RowJob<T>& job, const Tile& tile, const Place<T>& results, Kept<T> kept) const {
-    // Results in the place of logits are in a cache already.
-    if (delayed_ == nullptr || results.rows == nullptr || results.rows == job.row(tile)) return kept;
-    kept.delayed = &delayed_[static_cast<std::size_t>(tile.thread)];
-    return kept;
-  }
-
-  /// Delays the results of a tile, whose states are known; tells which rows are not for that.
-  std::uint64_t delay(const RowJob<T>& job, const Tile& tile, const Place<T>& results, const Kept<T>& kept,
-                      const RowStates& known) const {
-    DelayedRows<T>& rows = *kept.delayed;
-    // There were more of them in the last tile.
-    if (rows.which != 0) write_delayed_(rows, n_);
-    rows.from = job.row(tile);
-    rows.from_stride = job.row_stride(tile);
-    rows.out = results.rows;
-    rows.out_stride = results.stride;
-    rows.which = terms_(known, tile.rows, rows.hi, rows.lo) & first_bits(tile.rows);
-    return first_bits(tile.rows) & ~rows.which;
-  }
-
-  /// Writes what a thread has left, to be called at the end of its work.
-  void finish(int thread) const {
-    if (delayed_ == nullptr) return;
-    DelayedRows<T>& rows = delayed_[static_cast<std::size_t>(thread)];
-    write_delayed_(rows, n_);
-    rows.which = 0;
-  }
-
- private:
-  decltype(Kernels<T>::write_delayed) write_delayed_;
-  RowTerms<T> terms_;
-  std::size_t n_ = 0;
-  std::unique_ptr<DelayedRows<T>[]> delayed_;
-};
-
 /// What a tile's rows let know, in natural units, of the results of some of them.
 inline void note_states(RowStates& known, std::size_t to, const RowStates& states, std::size_t rows,
                         const Setting& setting, std::uint64_t skip) {
@@ -186,11 +129,10 @@ inline void note_states(RowStates& known, std::size_t to, const RowStates& state
   }
 }
 
-/// Maps the rows of a tile, or what was kept of them, at once or later.
+/// Maps the rows of a tile, or what was kept of them.
 template <class T>
 void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap<T> columns, const Tile& tile,
-              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept,
-              const ResultStream<T>* stream = nullptr) {
+              const RowStates& known, const RowFactors* factors, const Setting& setting, const Kept<T>& kept) {
   const auto map_rows = [&](const Tile& some, const RowStates& of_some, const RowFactors* by) {
     job.for_blocks(
         some, &of_some,
@@ -199,14 +141,8 @@ void map_tile(RowJob<T>& job, const RowOutput<T>& out, RowMap<T> rows, ColumnMap
         },
         kept);
   };
-  std::uint64_t left = 0;
-  if (kept.delayed != nullptr) {
-    left = stream->delay(job, tile, out.place(tile), kept, known);
-  } else if (kept.columns != nullptr) {
-    left = first_bits(tile.rows) & ~out.write_columns(columns, tile, job.length(), known, factors, kept);
-  } else {
-    return map_rows(tile, known, factors);
-  }
+  if (kept.columns == nullptr) return map_rows(tile, known, factors);
+  std::uint64_t left = first_bits(tile.rows) & ~out.write_columns(columns, tile, job.length(), known, factors, kept);
   // A column by itself takes as long as several: beyond a few, all of them are mapped again.
   constexpr int few = 4;
   if (kept.results.columns != nullptr && __builtin_popcountll(left) > few) return map_rows(tile, known, factors);
@@ -229,34 +165,29 @@ class RowMapJob {
  public:
   RowMapJob(const Kernels<T>& kernels, const RowMapKernel<T>& kernel, Operands& operands, DType dtype,
             const Dims& inner, const Dims& outer, char* out)
-      : kernel_(kernel),
-        job_(kernels, operands, dtype, inner, outer),
-        out_(kernels, inner, Dims::output, out),
-        stream_(kernels, kernel.terms) {}
+      : kernel_(kernel), job_(kernels, operands, dtype, inner, outer), out_(kernels, inner, Dims::output, out) {}
 
   std::size_t elements() const { return job_.elements(); }
 
   void prepare() {
     job_.prepare(true);
     out_.prepare(job_.threads());
-    stream_.prepare(job_);
   }
 
   void run() {
-    const auto work_on = [&](const Tile& tile) {
+    job_.for_all_tiles([&](const Tile& tile) {
       RowStates known;
       const Place<T> place = out_.place(tile);
       Kept<T> kept;
       // Without them, results are not made of what is kept.
       if (kernel_.columns != nullptr) {
         kept = job_.keep(*kernel_.normalizer, tile, place, kernel_.of_exponentials);
-        kept = stream_.keep(job_, tile, place, kept);
       }
       const auto evaluate = [&](const Tile& rows, const Setting& setting, RowStates& states) {
         job_.evaluate(*kernel_.normalizer, rows, setting, states, rows.rows == tile.rows ? kept : Kept<T>{});
       };
       const auto map = [&](const RowStates& of_all) {
-        map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept, &stream_);
+        map_tile(job_, out_, kernel_.rows, kernel_.columns, tile, of_all, nullptr, Setting{}, kept);
       };
       bool mapped = false;
       with_results<T>(tile, Setting{}, evaluate,
@@ -267,15 +198,13 @@ class RowMapJob {
                         note_states(known, rows.first - tile.first, states, rows.rows, setting, skip);
                       });
       if (!mapped) map(known);
-    };
-    job_.for_all_tiles(work_on, [&](int thread) { stream_.finish(thread); });
+    });
   }
 
  private:
   const RowMapKernel<T>& kernel_;
   RowJob<T> job_;
   RowOutput<T> out_;
-  ResultStream<T> stream_;
 };
 
 }  // namespace kullback

@@ -185,24 +185,6 @@ constexpr ColumnMap<T> column_map_of() {
 }
 
 template <class Op, class T>
-constexpr RowTerms<T> row_terms_of() {
-  if constexpr (has_streams && same<DirectOf<Op, T>, DirectShift<float>>) {
-    return row_terms;
-  } else {
-    return nullptr;
-  }
-}
-
-template <class T>
-constexpr decltype(Kernels<T>::write_delayed) write_delayed_of() {
-  if constexpr (same<T, float> && has_streams) {
-    return write_delayed;
-  } else {
-    return nullptr;
-  }
-}
-
-template <class Op, class T>
 constexpr MapMeasure<T> map_measure = {map<Op, T>, map_of<typename Op::Gradient, T>()};
 
 template <class Op, class T>
@@ -219,9 +201,9 @@ template <class T>
 constexpr Kernels<T> kernels_of = {
 #define KULLBACK_ROW(name, operation, ...) measure<operation, T>,
 #define KULLBACK_MAP(name, operation, input) map_measure<operation, T>,
-#define KULLBACK_ROW_MAP(name, operation)                                               \
-  {map_rows<operation, T>, column_map_of<operation, T>(), row_terms_of<operation, T>(), \
-   operation::Direct::of_exponentials, &row_kernel<LogNormalizer<1>, T>},
+#define KULLBACK_ROW_MAP(name, operation)                                                     \
+  {map_rows<operation, T>, column_map_of<operation, T>(), operation::Direct::of_exponentials, \
+   &row_kernel<LogNormalizer<1>, T>},
 #define KULLBACK_BINARY(name, operation, input)                                       \
   {map_measure<operation::Plain, T>,       map_measure<operation::Weighted, T>,       \
    rows_alone<SumOf<operation::Plain>, T>, rows_alone<SumOf<operation::Weighted>, T>, \
@@ -232,7 +214,7 @@ constexpr Kernels<T> kernels_of = {
 #define KULLBACK_TOKENS(name, operation) {row_kernel<operation::Indexed, T>, losses_at<operation, T>},
 #define KULLBACK_PACK(name) map_pack<Pack_##name, T>,
 #include "kernels.def"
-    rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>, write_delayed_of<T>(),
+    rows_alone<Total, T>, rows_alone<Products, T>, round<T>, transpose<T>, columns_to_rows<T>,
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""The promise: large results have the bits of small ones, also where they are written past the caches."""
+"""The promise: large results have the bits of small ones, wherever they are put."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import kullback as kb
 from kullback import runtime
 
-# Results of float32 log_softmax go past the caches from 16 MiB on, in rows of 512 and more.
+# More than what is worked on together, or stays in a core's cache.
 ENOUGH = 2**24 // 4
 # Whole lines and parts of them; rows of one block, of a block and a bit, and of many.
 LENGTHS = [512, 1000, 1003, 4097, 50_257]

@@ -101,13 +101,19 @@ struct FixedPointSum {
   KULLBACK_INLINE Pair<V> total() const { return {hi - fixed_point_pivot, lo}; }
 };
 
-/// The sum of a row's exponentials. `keep(i, count, exponentials)` gets those of elements [i, i + count).
+/// The largest of a row waits for the memory: that of a long row is for the next one's elements to be asked for while
+/// exponentials of this one are taken. Of shorter ones the hardware does better by itself.
+constexpr std::size_t long_row = 8192 / sizeof(double);
+
+/// The sum of a row's exponentials. `keep(i, count, exponentials)` gets those of elements [i, i + count). What follows
+/// `next` is read after them.
 template <class Keep>
-KULLBACK_INLINE Partial fixed_point_row(const double* z, std::size_t n, double most, Keep keep) {
+KULLBACK_INLINE Partial fixed_point_row(const double* z, std::size_t n, double most, const double* next, Keep keep) {
   constexpr std::size_t lanes = Pack<double>::size, group = Group<double>::size;
   const FixedPointScale<double> scale(most);
   FixedPointSum<pack_bytes> sum;
   const auto add = [&](std::size_t i, auto logits) KULLBACK_INLINE_LAMBDA {
+    prefetch_for_later(next + i, decltype(logits)::size);
     const auto exponentials = scale.exponential(logits);
     keep(i, decltype(logits)::size, exponentials);
     sum.add(exponentials);
@@ -126,13 +132,19 @@ KULLBACK_INLINE Partial fixed_point_row(const double* z, std::size_t n, double m
   return {sum_of_lanes(total.hi), sum_of_lanes(total.lo)};
 }
 
-/// The same; the exponentials go there, if they are to be kept.
-KULLBACK_OUT_OF_LINE Partial fixed_point_row(const double* z, std::size_t n, double most, double* exponentials) {
-  if (exponentials == nullptr) {
-    return fixed_point_row(z, n, most, [](std::size_t, std::size_t, auto) KULLBACK_INLINE_LAMBDA {});
+/// The same. The exponentials are left where the row's results are to be, or these are asked for; or null.
+KULLBACK_OUT_OF_LINE Partial fixed_point_row(const double* z, std::size_t n, double most, const double* next,
+                                             double* results, bool keeps_exponentials) {
+  if (results == nullptr) {
+    return fixed_point_row(z, n, most, next, [](std::size_t, std::size_t, auto) KULLBACK_INLINE_LAMBDA {});
   }
-  return fixed_point_row(z, n, most, [=](std::size_t i, std::size_t count, auto y) KULLBACK_INLINE_LAMBDA {
-    store_wide(exponentials + i, y, count);
+  if (!keeps_exponentials) {
+    return fixed_point_row(z, n, most, next, [=](std::size_t i, std::size_t count, auto) KULLBACK_INLINE_LAMBDA {
+      prefetch_for_later(results + i, count);
+    });
+  }
+  return fixed_point_row(z, n, most, next, [=](std::size_t i, std::size_t count, auto y) KULLBACK_INLINE_LAMBDA {
+    store_wide(results + i, y, count);
   });
 }
 

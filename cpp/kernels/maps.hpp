@@ -293,7 +293,7 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
   if constexpr (has_direct_map<Op, T>) {
     using Direct = DirectOf<Op, T>;
     const Direct direct(*known, batch.factors, batch.in.rows);
-    const T* kept = batch.in.exponentials;
+    const T* kept = batch.in.keeps_exponentials ? batch.in.results : nullptr;
     for_each_row([&](std::size_t row) KULLBACK_INLINE_LAMBDA {
       const auto map = [&](const T* from, auto of) KULLBACK_INLINE_LAMBDA {
         direct_map<Direct>(from, batch.in.n, direct.hi[row], direct.lo[row], out, of);
@@ -308,7 +308,7 @@ void map_rows(const RowMapBatch<T>& batch, const Setting& setting) {
       } else {
         map(in[0], exponentials_again<T>(known->max[0][row]));
       }
-      if (kept != nullptr) kept += batch.in.exponentials_stride;
+      if (kept != nullptr) kept += batch.in.results_stride;
     });
   } else {
     for_each_row(map_one);

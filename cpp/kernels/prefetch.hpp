@@ -1,15 +1,25 @@
 /// Asks for memory before it is needed, where the hardware does not look ahead by itself. GCC deletes calls of
 /// functions that do nothing else: they are inlined on every target, or pretend to do more.
 
+/// Of the cache, as __builtin_prefetch counts.
+constexpr int second_level = 2;
+
 /// Asks for what lies ahead of a short row, one of several in as many arrays that are worked on together: between one
 /// and the next too much is done for the hardware to look ahead. More at a time than it can wait for would cost time.
 template <class T>
 [[gnu::always_inline]] inline void prefetch_ahead(const T* row, std::ptrdiff_t stride, std::size_t n, int arrays) {
   constexpr std::ptrdiff_t line = 64 / sizeof(T), ahead = 2048 / sizeof(T);
   const auto length = static_cast<std::ptrdiff_t>(n);
-  const std::ptrdiff_t longest = 4096 / static_cast<std::ptrdiff_t>(sizeof(T)) / arrays;
-  if (length > longest || stride > 2 * length) return;
+  if (length > ahead / (arrays * arrays) || stride > 2 * length) return;
   for (std::ptrdiff_t i = 0; i < stride; i += line) __builtin_prefetch(row + ahead + i);
+}
+
+/// Asks for what is read or written when all of a row or of some rows is done: they may be more than the first level of
+/// the cache holds.
+template <class T>
+[[gnu::always_inline]] inline void prefetch_for_later(const T* at, std::size_t count) {
+  constexpr std::size_t line = 64 / sizeof(T);
+  for (std::size_t i = 0; i < count; i += line) __builtin_prefetch(at + i, 0, second_level);
 }
 
 /// Where columns are read without others beside them: so many rows are asked for at a time, as many ahead.
@@ -35,7 +45,6 @@ template <class T>
 KULLBACK_OUT_OF_LINE void prefetch_rows(const T* columns, std::ptrdiff_t step, std::size_t n, std::size_t count,
                                         std::size_t row, std::size_t end) {
   constexpr std::size_t line = 64 / sizeof(T);
-  constexpr int second_level = 2;
   for (; row < end; ++row) {
     for (; row >= n; row -= n, end -= n) columns += count;
     const T* const from = columns + static_cast<std::ptrdiff_t>(row) * step;

@@ -307,22 +307,19 @@ constexpr bool has_direct_way = is_mass<Op> && same<T, float>;
 template <class Op, class T>
 constexpr bool has_fixed_point_way = is_mass<Op> && same<T, double>;
 
-/// The lanes of a row, and its exponentials where they are to be kept.
-KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* exponentials) {
-  if (exponentials == nullptr) {
+/// The lanes of a row. Its exponentials are left where its results are to be, or these are asked for; or null.
+KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* results, bool keeps_exponentials) {
+  if (results == nullptr) {
     return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
   }
+  if (!keeps_exponentials) {
+    return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float>) KULLBACK_INLINE_LAMBDA {
+      prefetch_for_later(results + i, count);
+    });
+  }
   return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    store_some(exponentials + i, y, count);
+    store_some(results + i, y, count);
   });
-}
-
-/// The lanes of a row, read beside what is delayed of another row.
-[[maybe_unused]] KULLBACK_OUT_OF_LINE DirectRow direct_row_beside(const float* z, std::size_t n,
-                                                                  DelayedRows<float>& rows, std::size_t row,
-                                                                  std::size_t from) {
-  DelayedRow delayed(rows, row, from, n);
-  return DirectRow(z, n, [&](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA { delayed.next(); });
 }
 
 /// Up to here, the lanes of rows are added up row by row; of more, together.
@@ -345,14 +342,11 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
   const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
     const auto r = static_cast<std::ptrdiff_t>(row);
     const float* const z = batch.in[0] + r * batch.row_stride[0];
-    const int arrays = batch.exponentials == nullptr ? 1 : 2;
-    float* const exponentials = arrays == 1 ? nullptr : batch.exponentials + r * batch.exponentials_stride;
+    const int arrays = batch.results == nullptr ? 1 : 2;
+    float* const results = arrays == 1 ? nullptr : batch.results + r * batch.results_stride;
     prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
-    if constexpr (has_streams) {
-      if (batch.delayed != nullptr) return direct_row_beside(z, batch.n, *batch.delayed, row, batch.delayed_from);
-    }
-    if (exponentials != nullptr) prefetch_ahead(exponentials, batch.exponentials_stride, batch.n, arrays);
-    return direct_row(z, batch.n, exponentials);
+    if (results != nullptr) prefetch_ahead(results, batch.results_stride, batch.n, arrays);
+    return direct_row(z, batch.n, results, batch.keeps_exponentials);
   };
   for (std::size_t first = 0; first < batch.rows; first += some) {
     const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
@@ -381,16 +375,19 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
 /// fixed_point_masses.
 KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const RowBatch<double>& batch, int z, RowStates& states) {
   const double* logits = batch.in[z];
-  double* exponentials = batch.exponentials;
+  // A row by itself may go on in the next block.
+  const std::ptrdiff_t to_next = batch.rows == 1 ? static_cast<std::ptrdiff_t>(batch.n) : batch.row_stride[z];
+  double* results = batch.results;
   for (std::size_t row = 0; row < batch.rows; ++row) {
-    prefetch_ahead(logits, batch.row_stride[z], batch.n, exponentials == nullptr ? z + 1 : z + 2);
+    prefetch_ahead(logits, batch.row_stride[z], batch.n, results == nullptr ? z + 1 : z + 2);
     const double most = largest(logits, batch.n);
-    const Partial sum = fixed_point_row(logits, batch.n, most, exponentials);
+    const double* const next = batch.n < long_row ? logits : logits + to_next;
+    const Partial sum = fixed_point_row(logits, batch.n, most, next, results, batch.keeps_exponentials);
     states.max[0][row] = most;
     states.hi[0][row] = sum.hi;
     states.lo[0][row] = sum.lo;
     logits += batch.row_stride[z];
-    if (exponentials != nullptr) exponentials += batch.exponentials_stride;
+    if (results != nullptr) results += batch.results_stride;
   }
   return fixed_point_masses(states, batch.rows, batch.n);
 }

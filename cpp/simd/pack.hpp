@@ -143,36 +143,6 @@ KULLBACK_INLINE void store(T* to, Simd<T, B> a) {
   }
 }
 
-/// Whether there is a way past the caches.
-#if KULLBACK_AVX512 || KULLBACK_AVX2
-constexpr bool has_streams = true;
-#else
-constexpr bool has_streams = false;
-#endif
-
-/// Past the caches, to an address that is a multiple of the pack's size. Other threads see it after end_of_stream().
-template <int B>
-KULLBACK_INLINE void stream(float* to, Simd<float, B> a) {
-#if KULLBACK_AVX512
-  _mm512_stream_ps(to, a.v);
-#elif KULLBACK_AVX2
-  if constexpr (Simd<float, B>::leaf) {
-    _mm256_stream_ps(to, a.v);
-  } else {
-    stream(to, a.lower);
-    stream(to + Simd<float, B>::size / 2, a.upper);
-  }
-#else
-  store(to, a);
-#endif
-}
-
-KULLBACK_INLINE void end_of_stream() {
-#if KULLBACK_AVX512 || KULLBACK_AVX2
-  _mm_sfence();
-#endif
-}
-
 #if KULLBACK_AVX2
 template <class T>
 KULLBACK_INLINE __m256i first_lanes(std::size_t count) {
