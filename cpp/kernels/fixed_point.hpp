@@ -103,7 +103,7 @@ struct FixedPointSum {
 
 /// The largest of a row waits for the memory: that of a long row is for the next one's elements to be asked for while
 /// exponentials of this one are taken. Of shorter ones the hardware does better by itself.
-constexpr std::size_t long_row = 8192 / sizeof(double);
+constexpr std::size_t fixed_point_long_row = 1024;
 
 /// The sum of a row's exponentials. `keep(i, count, exponentials)` gets those of elements [i, i + count). What follows
 /// `next` is read after them.

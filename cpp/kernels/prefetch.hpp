@@ -1,8 +1,9 @@
 /// Asks for memory before it is needed, where the hardware does not look ahead by itself. GCC deletes calls of
 /// functions that do nothing else: they are inlined on every target, or pretend to do more.
 
-/// Of the cache, as __builtin_prefetch counts.
-constexpr int second_level = 2;
+/// Where what is asked for waits, as __builtin_prefetch counts: in the second level of the cache, or in none but the
+/// first, and there only until it is read.
+constexpr int second_level = 2, first_level_once = 0;
 
 /// Asks for what lies ahead of a short row, one of several in as many arrays that are worked on together: between one
 /// and the next too much is done for the hardware to look ahead. More at a time than it can wait for would cost time.

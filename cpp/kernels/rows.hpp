@@ -317,8 +317,15 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
       prefetch_for_later(results + i, count);
     });
   }
+  const auto keep = [=](std::size_t i, std::size_t count, Pack<float> y)
+                        KULLBACK_INLINE_LAMBDA { store_some(results + i, y, count); };
+  if (n < block_size) return DirectRow(z, n, keep);
+  // The exponentials of a long row fill the second level of the cache, where logits that are not read again are not to
+  // take their place.
+  constexpr std::size_t ahead = 1024;
   return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-    store_some(results + i, y, count);
+    __builtin_prefetch(z + i + ahead, 0, first_level_once);
+    keep(i, count, y);
   });
 }
 
@@ -375,13 +382,15 @@ KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const
 /// fixed_point_masses.
 KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const RowBatch<double>& batch, int z, RowStates& states) {
   const double* logits = batch.in[z];
-  // A row by itself may go on in the next block.
-  const std::ptrdiff_t to_next = batch.rows == 1 ? static_cast<std::ptrdiff_t>(batch.n) : batch.row_stride[z];
+  // A row by itself may go on in another block; if not, nothing may follow.
+  const bool is_alone = batch.rows == 1;
+  const bool looks_ahead = batch.n >= (is_alone ? block_size : fixed_point_long_row);
+  const std::ptrdiff_t to_next = is_alone ? static_cast<std::ptrdiff_t>(batch.n) : batch.row_stride[z];
   double* results = batch.results;
   for (std::size_t row = 0; row < batch.rows; ++row) {
     prefetch_ahead(logits, batch.row_stride[z], batch.n, results == nullptr ? z + 1 : z + 2);
     const double most = largest(logits, batch.n);
-    const double* const next = batch.n < long_row ? logits : logits + to_next;
+    const double* const next = looks_ahead ? logits + to_next : logits;
     const Partial sum = fixed_point_row(logits, batch.n, most, next, results, batch.keeps_exponentials);
     states.max[0][row] = most;
     states.hi[0][row] = sum.hi;
