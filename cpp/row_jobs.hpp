@@ -87,11 +87,11 @@ struct Place {
 template <class T>
 struct Kept {
   Place<T> results;
-  bool exponentials_in_rows = false;
   T* exponentials = nullptr;   ///< columns
   const T* columns = nullptr;  ///< what is mapped, if columns are
   std::ptrdiff_t step = 0;     ///< from one element of a column to the next
   T* mapped = nullptr;         ///< columns that are to be turned into rows
+  bool exponentials_in_rows = false;
 
   explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
@@ -156,7 +156,7 @@ class RowJob {
   }
 
   /// Where the exponentials can be kept that the kernel takes of a tile, whose results go to that place; or where its
-  /// logits are found as columns.
+  /// logits are found as columns; or that place, for it to be asked for while rows are read.
   Kept<T> keep(const RowKernel<T>& kernel, const Tile& tile, const Place<T>& results, bool of_exponentials) const {
     T* const buffer = columns_ ? columns(tile.thread, 0) : nullptr;
     if (transposes(kernel)) {
@@ -164,22 +164,26 @@ class RowJob {
       // read again, in the place of these columns, all.
       const bool as_rows = n_ >= 64 / sizeof(T) || sizeof(T) == sizeof(double);
       if (results.rows == nullptr || (!of_exponentials && as_rows)) return {};
-      if (!of_exponentials) return {results, false, nullptr, columns(tile.thread, 1), tile_rows, buffer};
-      return {results, false, buffer, buffer, tile_rows, buffer};
+      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 1), tile_rows, buffer};
+      return {results, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
     const T* const logits = inputs_.element(0, tile.at[0]);
     const bool in_place = results.rows == logits || results.columns == logits;
     const bool keeps = of_exponentials && !in_place && n_ <= kernel.keeps_up_to;
     if (side_by_side_ && results.columns != nullptr) {
-      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, false, buffer, buffer, tile_rows};
-      return {results, false, nullptr, logits, inner_.stride[0][0] / item};
+      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, buffer, buffer, tile_rows};
+      return {results, nullptr, logits, inner_.stride[0][0] / item};
     }
     // What is asked for while a row is read is to be in some cache still when it is written.
     constexpr std::size_t longest_asked_for = (std::size_t{1} << 20) / sizeof(T);
-    const std::size_t longest = of_exponentials ? kernel.keeps_up_to : longest_asked_for;
-    if (in_place || n_ > longest || !inputs_.all_direct() || results.rows == nullptr) return {};
-    return {results, of_exponentials};
+    const bool asks = !of_exponentials && !in_place && n_ <= longest_asked_for;
+    Kept<T> kept;
+    if ((keeps || asks) && inputs_.all_direct() && results.rows != nullptr) {
+      kept.results = results;
+      kept.exponentials_in_rows = keeps;
+    }
+    return kept;
   }
 
   /// Calls f(begin, end, thread) for shares of [0, count); a share is the work of one thread.

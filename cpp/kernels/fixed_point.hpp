@@ -101,8 +101,8 @@ struct FixedPointSum {
   KULLBACK_INLINE Pair<V> total() const { return {hi - fixed_point_pivot, lo}; }
 };
 
-/// The largest of a row waits for the memory: that of a long row is for the next one's elements to be asked for while
-/// exponentials of this one are taken. Of shorter ones the hardware does better by itself.
+/// The largest element of a row is looked for before all else, and that waits for the memory: of rows this long, the
+/// next one is asked for while exponentials of one are taken. Of shorter ones the hardware does better by itself.
 constexpr std::size_t fixed_point_long_row = 1024;
 
 /// The sum of a row's exponentials. `keep(i, count, exponentials)` gets those of elements [i, i + count). What follows
@@ -132,7 +132,7 @@ KULLBACK_INLINE Partial fixed_point_row(const double* z, std::size_t n, double m
   return {sum_of_lanes(total.hi), sum_of_lanes(total.lo)};
 }
 
-/// The same. The exponentials are left where the row's results are to be, or these are asked for; or null.
+/// The same. `results` is where the exponentials are left or, if they are not kept, what is asked for; or null.
 KULLBACK_OUT_OF_LINE Partial fixed_point_row(const double* z, std::size_t n, double most, const double* next,
                                              double* results, bool keeps_exponentials) {
   if (results == nullptr) {

@@ -307,7 +307,8 @@ constexpr bool has_direct_way = is_mass<Op> && same<T, float>;
 template <class Op, class T>
 constexpr bool has_fixed_point_way = is_mass<Op> && same<T, double>;
 
-/// The lanes of a row. Its exponentials are left where its results are to be, or these are asked for; or null.
+/// The lanes of a row. `results` is where its exponentials are left or, if they are not kept, what is asked for; or
+/// null.
 KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* results, bool keeps_exponentials) {
   if (results == nullptr) {
     return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
