@@ -44,7 +44,8 @@ PIECES: dict[str, dict[str, Count]] = {
         "narrow_add": (0, 1.5, 0),
         "narrow_scale": (1, 1.5, 0),
         "narrow_shift": (0, 1, 0),  # two differences
-        "narrow_labels": (1, 4.5, 0),  # comparison; widened 2, sum, product
+        "narrow_moments": (1, 4, 0),  # widened 2, sum, product
+        "narrow_labels": (1, 4.5, 0),  # comparison; the same
         "narrow_loss": (0.5, 2, 0),  # from logits: -|z|, 1 - y, comparison, choice, product
         "narrow_mixture": (2, 4.5, 0),  # of two logarithms, with the first product's error
         "narrow_slope": (2, 5.5, 0.5),  # 1 + exp, quotient, its complement, choices 3, 1 - y, products 3, negation
@@ -89,6 +90,7 @@ NARROW: dict[str, Work] = {
     "cross_entropy": {"narrow_load": 2, "narrow_valid": 3, "narrow_log": 1, "narrow_sum": 1},
     "kl_divergence": {"narrow_load": 2, "narrow_valid": 3, "narrow_log_ratio": 1, "narrow_sum": 1},
     "js_divergence": {"load": 2, "valid": 2, "log": 1, "jensen": 1, "select": 3, "product": 2, "sum": 2, "add": 4},
+    "entropy_from_logits": {"term": 1, "narrow_moments": 1},
     "softmax": _NARROW_SOFTMAX,
     f"{CE}.soft_mean": {"term": 1, "narrow_load": 1, "narrow_labels": 1},
     "log_softmax": {"term": 1, "narrow_load": 1, "narrow_shift": 1, "narrow_store": 1},

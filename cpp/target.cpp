@@ -75,7 +75,7 @@ Partial reciprocal_log(double base) {
 /// Up to which length rows are done sooner as columns: measured.
 template <class Op, class T>
 constexpr std::size_t short_row() {
-  if constexpr (has_direct_way<Op, T> || has_labelled_way<Op, T>) return longest_short_row;
+  if constexpr (has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T>) return longest_short_row;
   if constexpr (Op::reads == Reads::normalizers) return 0;
   return Op::reads == Reads::maxima || has_narrow_way<Op, T> || sizeof(T) == sizeof(double) ? 24 : 15;
 }
@@ -153,7 +153,7 @@ constexpr RowMap<T> gradient_of() {
 }
 
 template <class Op, class T>
-constexpr RowMeasure<T> measure = {kernel_of<Op, T>,
+constexpr RowMeasure<T> measure = {kernel_of<typename ValueOf<Op, T>::Type, T>,
                                    {gradient_of<Op, 0, T>(), gradient_of<Op, 1, T>()},
                                    {knowledge_of<Op, 0, T>(), knowledge_of<Op, 1, T>()}};
 

@@ -30,7 +30,7 @@ KULLBACK_INLINE const ColumnSum& merged(ColumnSum (&sums)[Lanes]) {
 /// Bytes of columns that are worked on together: fewer where most columns have a shorter way.
 template <class Op, class T>
 constexpr int column_bytes =
-    is_mass<Op> || is_labelled<Op> || has_narrow_way<Op, T> ? small_group_bytes : Group<double>::bytes;
+    is_mass<Op> || is_moment<Op> || is_labelled<Op> || has_narrow_way<Op, T> ? small_group_bytes : Group<double>::bytes;
 
 /// Sums `count` columns, column_bytes of lanes or fewer, from `first` on.
 ///
@@ -163,7 +163,7 @@ class DirectPart {
     float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first_;
     columns_.read(
         row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
-        [=](std::size_t at, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+        [=](std::size_t at, Pack<float>, Pack<float> y) KULLBACK_INLINE_LAMBDA {
           if (to != nullptr) store(to + at * tile_rows, y);
         });
   }
@@ -171,7 +171,7 @@ class DirectPart {
                               ReadWidely<float> read_widely) {
     double most[Pack<float>::size], mass[Pack<float>::size];
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
-    const std::uint64_t fitting = every & columns_.results(count_, most, mass);
+    const std::uint64_t fitting = every & columns_.results(count_, {most, mass});
     if (fitting != every) read_widely(batch, setting, states, first_, count_);
     keep_fitting(most, fitting, every, states.max[0] + first_, count_);
     keep_fitting(mass, fitting, every, states.hi[0] + first_, count_);
@@ -255,10 +255,11 @@ class NarrowPart {
   std::size_t first_, count_;
 };
 
-/// Labels and logits.
-class LabelledPart {
+/// Labels and logits; or logits alone, whose exponentials stand in for labels.
+template <int Inputs>
+class MomentPart {
  public:
-  static constexpr int inputs = 2;
+  static constexpr int inputs = Inputs;
 
   KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
     first_ = first;
@@ -267,41 +268,49 @@ class LabelledPart {
     columns_.begin(batch.n);
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
-    const ColumnInput labels{batch.in[0] + first_, batch.step[0], count_};
-    const ColumnInput logits{batch.in[1] + first_, batch.step[1], count_};
+    const ColumnInputs<Inputs> in(batch, first_, count_);
     columns_.read(
-        row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
-        [&](std::size_t at, Pack<float>) KULLBACK_INLINE_LAMBDA {
-          if (at < lanes) labels_[at].clear();
-          labels_[at % lanes].add(labels.row(at, 0), logits.row(at, 0), valid_);
+        row, end,
+        [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return in.in[Inputs - 1].row(at, -Constants<float>::infinity); },
+        [&](std::size_t at, Pack<float> logits, Pack<float> exponentials) KULLBACK_INLINE_LAMBDA {
+          DirectMoments& moments = moments_[at % lanes];
+          if (at < lanes) moments.clear();
+          if constexpr (Inputs == 1) {
+            moments.add(exponentials, not_too_low(logits));
+          } else {
+            const auto labels = in.in[0].row(at, 0);
+            valid_ = valid_ & (labels >= 0);
+            moments.add(labels, in.in[1].row(at, 0));
+          }
         });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
                               ReadWidely<float> read_widely) {
-    using Wide = DirectLabels::Wide;
+    using Wide = DirectState::Wide;
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
-    double results[4][lanes] = {};
-    const std::uint64_t fit_logits = columns_.results(count_, results[0], results[1]);
+    double most[lanes] = {}, sums[3][lanes] = {}, unit[lanes] = {};
+    const std::uint64_t fit_logits = columns_.results(count_, {most, sums[0], unit});
+    const auto load_all = [](const double* from) KULLBACK_INLINE_LAMBDA { return load<double, sizeof(Wide)>(from); };
     const std::size_t used = batch.n < lanes ? batch.n : lanes;
-    const Wide mass = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return labels_[i].mass; });
-    const Wide moment = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return labels_[i].moment; });
+    const Wide mass = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments_[i].mass; });
+    const Wide moment = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments_[i].moment; });
     auto fits = mass == mass;
-    store(results[2], DirectLabels::information(load<double, sizeof(Wide)>(results[0]),
-                                                load<double, sizeof(Wide)>(results[1]), mass, moment, fits));
-    store(results[3], mass);
+    const Wide information = DirectMoments::information(load_all(most), load_all(sums[0]), mass, moment, fits);
+    store(sums[1], Inputs == 1 ? information * load_all(unit) : information);
+    store(sums[2], mass);
     const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid_) & to_word(fits) : 0;
     if (fitting != every) read_widely(batch, setting, states, first_, count_);
-    keep_fitting(results[0], fitting, every, states.max[0] + first_, count_);
-    for (int k = 0; k < 3; ++k) {
-      keep_fitting(results[k + 1], fitting, every, states.hi[k] + first_, count_);
+    keep_fitting(most, fitting, every, states.max[0] + first_, count_);
+    for (int k = 0; k < 1 + Inputs; ++k) {
+      keep_fitting(sums[k], fitting, every, states.hi[k] + first_, count_);
       keep_fitting(no_low_parts, fitting, every, states.lo[k] + first_, count_);
     }
   }
 
  private:
-  static constexpr std::size_t lanes = DirectLabels::lanes;
+  static constexpr std::size_t lanes = DirectState::lanes;
   DirectColumns columns_;
-  DirectLabels labels_[lanes];
+  DirectMoments moments_[lanes];
   Mask<float> valid_;
   std::size_t first_, count_;
 };
@@ -449,8 +458,8 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
     } else {
       read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op, T>);
     }
-  } else if constexpr (has_labelled_way<Op, T>) {
-    read_parts<LabelledPart>(batch, setting, states, read_columns_widely<Op, T>);
+  } else if constexpr (has_moment_way<Op, T> || has_labelled_way<Op, T>) {
+    read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Op, T>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);

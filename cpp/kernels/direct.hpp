@@ -34,77 +34,100 @@ KULLBACK_INLINE Simd<float, B> normal_exp(Simd<float, B> x) {
   return fma(scale, rest, scale);
 }
 
+/// NaN stays.
+template <int B>
+KULLBACK_INLINE Simd<float, B> not_too_low(Simd<float, B> x) {
+  return max(broadcast<float, B>(direct_lowest), x);
+}
+
 /// exp(x) 2^64 of x <= 43; that of -131 below.
 template <int B>
 KULLBACK_INLINE Simd<float, B> direct_exp(Simd<float, B> x) {
-  return normal_exp<direct_shift>(max(broadcast<float, B>(direct_lowest), x));
+  return normal_exp<direct_shift>(not_too_low(x));
 }
 
-/// What is known of lanes 0 to 15, in each of 16 rows or columns: lane by lane, a row or column in each place.
-struct DirectLanes {
-  static constexpr std::size_t lanes = Pack<float>::size;
+/// What is known of the 16 lanes of a row, or of one lane in each of 16 rows or columns. Of rows or columns that hold a
+/// NaN, the sum is NaN or the other two are.
+struct DirectState {
   using Wide = Simd<double, 2 * pack_bytes>;
-  Pack<float> most[lanes];     ///< the largest logits
-  Pack<float> largest[lanes];  ///< the largest exponentials
-  Wide sum[lanes];             ///< the sums of all other exponentials
+  static constexpr std::size_t lanes = Pack<float>::size;
+  Pack<float> most;     ///< the largest logits
+  Pack<float> largest;  ///< the largest exponentials
+  Wide sum;             ///< the sums of all other exponentials
 
-  KULLBACK_INLINE Pack<float> most_of(std::size_t lane) const { return most[lane]; }
-  KULLBACK_INLINE Pack<float> largest_of(std::size_t lane) const { return largest[lane]; }
-  KULLBACK_INLINE Wide sum_of(std::size_t lane) const { return sum[lane]; }
+  KULLBACK_INLINE static DirectState of_nothing() {
+    return {broadcast(-Constants<float>::infinity), broadcast(0.0F), broadcast_like<Wide>(0.0)};
+  }
+
+  /// Takes note of an element of each; returns the exponential that is to be added to the sum.
+  KULLBACK_INLINE Pack<float> next(Pack<float> logits, Pack<float> exponentials) {
+    // Of NaN and a number, min and max take the second one.
+    const auto smaller = min(largest, exponentials);
+    most = max(logits, most);
+    largest = max(exponentials, largest);
+    return smaller;
+  }
 };
 
-/// The results of `count` rows or columns, of their largest logits and the sums of all exponentials but the largest.
-/// One bit tells whether they fit; if not, they mean nothing.
-KULLBACK_INLINE std::uint64_t direct_results(Pack<float> most, DirectLanes::Wide sum, std::size_t count,
-                                             double* max_out, double* mass_out) {
-  using Wide = DirectLanes::Wide;
-  const Wide max = widen(most);
-  const Wide of_largest = exp_of_gap(Pair<Wide, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
-  const Wide mass = sum * of_largest;
-  store_wide(max_out, max, count);
-  store_wide(mass_out, mass, count);
+/// What is known of two lanes together.
+KULLBACK_INLINE DirectState merged(const DirectState& a, const DirectState& b) {
+  return {max(a.most, b.most), max(a.largest, b.largest), (a.sum + b.sum) + widen(min(b.largest, a.largest))};
+}
+
+template <std::size_t Step, bool Odd>
+KULLBACK_INLINE DirectState runs_of(const DirectState& a, const DirectState& b) {
+  return {runs_of<Step, Odd>(a.most, b.most), runs_of<Step, Odd>(a.largest, b.largest),
+          runs_of<Step, Odd>(a.sum, b.sum)};
+}
+
+/// Lanes i and i + Step of every 2 * Step together: runs of Step places, of a and of b by turns.
+template <std::size_t Step>
+KULLBACK_INLINE DirectState folded(const DirectState& a, const DirectState& b) {
+  return merged(runs_of<Step, false>(a, b), runs_of<Step, true>(a, b));
+}
+
+/// What results are made of: the largest logit, and the sum of all exponentials but the largest one relative to that.
+struct DirectResults {
+  double* max;
+  double* mass;
+  double* unit = nullptr;  ///< what makes exponentials relative to the largest one; or null
+
+  KULLBACK_INLINE DirectResults of_row(std::size_t row) const {
+    return {max + row, mass + row, unit == nullptr ? nullptr : unit + row};
+  }
+};
+
+/// The results of `count` rows or columns. One bit tells whether they fit; if not, they mean nothing.
+KULLBACK_INLINE std::uint64_t direct_results(const DirectState& state, std::size_t count, DirectResults out) {
+  using Wide = DirectState::Wide;
+  const Wide max = widen(state.most);
+  const Wide unit = exp_of_gap(Pair<Wide, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
+  const Wide mass = state.sum * unit;
+  store_wide(out.max, max, count);
+  store_wide(out.mass, mass, count);
+  if (out.unit != nullptr) store_wide(out.unit, unit, count);
   return to_word((max >= direct_least_max) & (broadcast_like<Wide>(direct_largest_max) >= max) &
                  (mass >= direct_least_mass));
 }
 
-/// The same of all lanes.
-template <class Lanes>
-KULLBACK_INLINE std::uint64_t direct_results(const Lanes& state, std::size_t count, double* max_out, double* mass_out) {
-  auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
-  for (std::size_t lane = 0; lane < DirectLanes::lanes; ++lane) {
-    const auto of_lane = state.largest_of(lane);
-    most = max(state.most_of(lane), most);
-    // The first lane's that has it.
-    left_out = select(of_lane > largest, static_cast<float>(lane), left_out);
-    largest = max(of_lane, largest);
-  }
-  // All but the largest are added after all.
-  const auto sum = sum_of_used(DirectLanes::lanes, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
-    return state.sum_of(lane) + widen(select(left_out == static_cast<float>(lane), 0, state.largest_of(lane)));
-  });
-  return direct_results(most, sum, count, max_out, mass_out);
-}
-
-/// The lanes of one row. `keep(i, count, exponentials)` gets the exponentials of elements [i, i + count).
+/// The lanes of one row. `keep(i, count, logits, exponentials)` gets elements [i, i + count).
 struct DirectRow {
-  using Wide = DirectLanes::Wide;
-  Pack<float> most = broadcast(-Constants<float>::infinity);
-  Pack<float> largest = broadcast(0.0F);
-  Wide sum = broadcast_like<Wide>(0.0);
+  using Wide = DirectState::Wide;
+  DirectState state = DirectState::of_nothing();
 
   template <class Keep>
   KULLBACK_INLINE DirectRow(const float* z, std::size_t n, Keep keep) {
-    constexpr std::size_t lanes = Pack<float>::size;
+    constexpr std::size_t lanes = DirectState::lanes;
     const auto next_of = [&](std::size_t i) KULLBACK_INLINE_LAMBDA {
       const auto logits = load(z + i);
       const auto exponentials = direct_exp(logits);
-      keep(i, lanes, exponentials);
-      return next(logits, exponentials);
+      keep(i, lanes, logits, exponentials);
+      return state.next(logits, exponentials);
     };
     std::size_t i = 0;
     for (; i + 2 * lanes <= n; i += 2 * lanes) {
       const auto first = next_of(i);
-      sum = sum + widen(first + next_of(i + lanes));
+      state.sum = state.sum + widen(first + next_of(i + lanes));
     }
     auto rest = broadcast(0.0F);
     if (i + lanes <= n) {
@@ -114,191 +137,153 @@ struct DirectRow {
     if (i < n) {
       const auto logits = partial_load(z + i, n - i, -Constants<float>::infinity);
       const auto exponentials = select(lane_numbers<float>() < static_cast<float>(n - i), direct_exp(logits), 0);
-      keep(i, n - i, exponentials);
-      rest = rest + next(logits, exponentials);
+      keep(i, n - i, logits, exponentials);
+      rest = rest + state.next(logits, exponentials);
     }
-    sum = sum + widen(rest);
+    state.sum = state.sum + widen(rest);
   }
 
   /// As direct_results has it.
-  KULLBACK_INLINE bool result(double& max_out, double& mass_out) {
-    const std::uint64_t equal = to_word(largest == largest_lane(largest));
-    const auto left_out = static_cast<float>(__builtin_ctzll(equal | std::uint64_t{1} << (Pack<float>::size - 1)));
-    sum = sum + widen(select(lane_numbers<float>() == left_out, 0, largest));
-    const auto max = broadcast(double{largest_lane(most)});
-    const auto of_largest =
-        exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
-    double results[2][Pack<double>::size];
+  KULLBACK_INLINE bool result(DirectResults out) const {
+    static_assert(DirectState::lanes == 16);
+    const DirectState eight = folded<8>(state, state), four = folded<4>(eight, eight);
+    const DirectState two = folded<2>(four, four), all = folded<1>(two, two);
+    const auto max = widen(lower(all.most));
+    const auto unit = exp_of_gap(Pair<Pack<double>, Nothing>{-max, {}}, 1).hi * from_exponent<double>(-direct_shift);
+    double results[3][Pack<double>::size];
     store(results[0], max);
-    store(results[1], broadcast(sum_of_lanes(sum)) * of_largest);
-    max_out = results[0][0];
-    mass_out = results[1][0];
-    return direct_least_max <= max_out && max_out <= direct_largest_max && mass_out >= direct_least_mass;
-  }
-
- private:
-  /// The exponential that is not kept out of the sum.
-  KULLBACK_INLINE Pack<float> next(Pack<float> logits, Pack<float> exponentials) {
-    // Of NaN and a number, min takes the second one here, max the number.
-    const auto smaller = min(largest, exponentials);
-    most = max(logits, most);
-    largest = max(exponentials, largest);
-    return smaller;
+    store(results[1], lower(all.sum) * unit);
+    store(results[2], unit);
+    *out.max = results[0][0];
+    *out.mass = results[1][0];
+    if (out.unit != nullptr) *out.unit = results[2][0];
+    return direct_least_max <= *out.max && *out.max <= direct_largest_max && *out.mass >= direct_least_mass;
   }
 };
 
 /// The lanes of 16 rows, or fewer.
 class DirectRows {
  public:
-  static constexpr std::size_t lanes = DirectLanes::lanes;
+  static constexpr std::size_t lanes = DirectState::lanes;
 
-  KULLBACK_INLINE void put(std::size_t row, const DirectRow& of_row) {
-    store(rows_.most[row], of_row.most);
-    store(rows_.largest[row], of_row.largest);
-    store(rows_.sum[row], of_row.sum);
-  }
+  KULLBACK_INLINE void put(std::size_t row, const DirectRow& of_row) { put(row, of_row.state); }
 
   /// See direct_results.
-  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
-    for (std::size_t row = count; row < lanes; ++row) {
-      store(rows_.most[row], broadcast(0.0F));
-      store(rows_.largest[row], broadcast(0.0F));
-      store(rows_.sum[row], broadcast_like<DirectLanes::Wide>(0.0));
-    }
-    Numbers columns;
-    turn(rows_.most, columns.most);
-    turn(rows_.largest, columns.largest);
-    turn(rows_.sum, columns.sum);
-    return direct_results(columns, count, max_out, mass_out);
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, DirectResults out) {
+    for (std::size_t row = count; row < lanes; ++row) put(row, DirectState::of_nothing());
+    return direct_results(fold<1>(0), count, out);
   }
 
  private:
-  /// DirectLanes, as rows or as columns.
-  struct alignas(pack_bytes) Numbers {
-    float most[lanes][lanes], largest[lanes][lanes];
-    double sum[lanes][lanes];
-
-    KULLBACK_INLINE Pack<float> most_of(std::size_t lane) const { return load(most[lane]); }
-    KULLBACK_INLINE Pack<float> largest_of(std::size_t lane) const { return load(largest[lane]); }
-    KULLBACK_INLINE DirectLanes::Wide sum_of(std::size_t lane) const {
-      return load<double, sizeof(DirectLanes::Wide)>(sum[lane]);
-    }
-  };
-
-  template <class T>
-  KULLBACK_INLINE static void turn(const T (&rows)[lanes][lanes], T (&columns)[lanes][lanes]) {
-    transpose(rows[0], static_cast<std::ptrdiff_t>(lanes), lanes, lanes, columns[0], lanes);
+  KULLBACK_INLINE void put(std::size_t row, const DirectState& state) {
+    store(most_[row], state.most);
+    store(largest_[row], state.largest);
+    store(sum_[row], state.sum);
   }
 
-  Numbers rows_;
+  /// Rows row, row + Step, row + 2 * Step and so on, a run of Step lanes of each.
+  template <std::size_t Step>
+  KULLBACK_INLINE DirectState fold(std::size_t row) const {
+    if constexpr (Step == lanes) {
+      return {load(most_[row]), load(largest_[row]), load<double, sizeof(DirectState::Wide)>(sum_[row])};
+    } else {
+      return folded<Step>(fold<2 * Step>(row), fold<2 * Step>(row + Step));
+    }
+  }
+
+  alignas(pack_bytes) float most_[lanes][lanes], largest_[lanes][lanes];
+  alignas(pack_bytes) double sum_[lanes][lanes];
 };
 
 /// Up to 16 columns, some rows at a time.
 class DirectColumns {
  public:
-  static constexpr std::size_t lanes = DirectLanes::lanes;
+  static constexpr std::size_t lanes = DirectState::lanes;
 
-  KULLBACK_INLINE void begin(std::size_t n) {
-    n_ = n;
-    // Of no rows at all, nothing is read.
-    short_ = {broadcast(-Constants<float>::infinity), broadcast(0.0F)};
-  }
+  KULLBACK_INLINE void begin(std::size_t n) { n_ = n; }
 
   /// Rows [row, end) of all n, 16 from a multiple of that on or what is left. `load(row)` gives logits,
-  /// `keep(row, exponentials)` gets what they become.
+  /// `keep(row, logits, exponentials)` gets them and what they become.
   template <class Load, class Keep>
   KULLBACK_INLINE void read(std::size_t row, std::size_t end, Load load, Keep keep) {
-    if (n_ <= lanes) return read_short(end, load, keep);
     if (row == 0) {
       for (; row < end; ++row) {
-        state_.most[row] = load(row);
-        state_.largest[row] = direct_exp(state_.most[row]);
-        keep(row, state_.largest[row]);
+        const auto logits = load(row);
+        const auto exponentials = direct_exp(logits);
+        keep(row, logits, exponentials);
+        state_[row].most = logits;
+        state_[row].largest = exponentials;
+        if (n_ <= lanes) continue;
+        state_[row].sum = broadcast_like<Wide>(0.0);
         // NaN stays.
-        waiting_[row] = min(broadcast(0.0F), state_.largest[row]);
-        state_.sum[row] = broadcast_like<Wide>(0.0);
+        waiting_[row] = min(broadcast(0.0F), exponentials);
       }
       return;
     }
     const auto next = [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
       const auto logits = load(row + lane);
       const auto exponentials = direct_exp(logits);
-      keep(row + lane, exponentials);
-      const auto smaller = min(state_.largest[lane], exponentials);
-      state_.most[lane] = max(logits, state_.most[lane]);
-      state_.largest[lane] = max(exponentials, state_.largest[lane]);
-      return smaller;
+      keep(row + lane, logits, exponentials);
+      return state_[lane].next(logits, exponentials);
     };
     const std::size_t rows = end - row;
     if (row / lanes % 2 == 0) {
       for (std::size_t lane = 0; lane < rows; ++lane) waiting_[lane] = next(lane);
     } else {
       for (std::size_t lane = 0; lane < rows; ++lane) {
-        state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane] + next(lane));
+        state_[lane].sum = state_[lane].sum + widen(waiting_[lane] + next(lane));
       }
     }
   }
 
   /// See direct_results.
-  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, double* max_out, double* mass_out) {
-    if (n_ <= lanes) return direct_results(short_.most, sum_of_short(), count, max_out, mass_out);
+  KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, DirectResults out) {
+    if (n_ <= lanes) return direct_results(fold<1, true>(0), count, out);
     // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
     const bool are_last = n_ / lanes % 2 == 0;
     const std::size_t begin = are_last ? 0 : n_ % lanes, end = are_last ? n_ % lanes : lanes;
-    for (std::size_t lane = begin; lane < end; ++lane) state_.sum[lane] = state_.sum[lane] + widen(waiting_[lane]);
-    return direct_results(state_, count, max_out, mass_out);
+    for (std::size_t lane = begin; lane < end; ++lane) {
+      state_[lane].sum = state_[lane].sum + widen(waiting_[lane]);
+    }
+    return direct_results(fold<1, false>(0), count, out);
   }
 
  private:
-  using Wide = DirectLanes::Wide;
+  using Wide = DirectState::Wide;
 
-  /// Lanes that hold one element at most: the largest is known once all are read, and its lane.
-  template <class Load, class Keep>
-  KULLBACK_INLINE void read_short(std::size_t n, Load load, Keep keep) {
-    auto most = broadcast(-Constants<float>::infinity), largest = broadcast(0.0F), left_out = broadcast(0.0F);
-    for (std::size_t row = 0; row < n; ++row) {
-      const auto logits = load(row);
-      const auto exponentials = direct_exp(logits);
-      keep(row, exponentials);
-      state_.largest[row] = exponentials;
-      most = max(logits, most);
-      left_out = select(exponentials > largest, static_cast<float>(row), left_out);
-      largest = max(exponentials, largest);
+  /// Lanes lane, lane + Step and so on. Those that hold one element have no sum.
+  template <std::size_t Step, bool Short>
+  KULLBACK_INLINE DirectState fold(std::size_t lane) const {
+    if constexpr (Step == lanes) {
+      const DirectState& state = state_[lane];
+      if (lane >= n_) return DirectState::of_nothing();
+      return {state.most, state.largest, Short ? broadcast_like<Wide>(0.0) : state.sum};
+    } else {
+      DirectState some = fold<2 * Step, Short>(lane);
+      if (lane + Step < n_) some = merged(some, fold<2 * Step, Short>(lane + Step));
+      return some;
     }
-    short_ = {most, left_out};
   }
 
-  KULLBACK_INLINE Wide sum_of_short() const {
-    return sum_of_used(n_, [&](std::size_t lane) KULLBACK_INLINE_LAMBDA {
-      return widen(select(short_.left_out == static_cast<float>(lane), 0, state_.largest[lane]));
-    });
-  }
-
-  struct Short {
-    Pack<float> most, left_out;
-  };
-  Short short_;
-  DirectLanes state_;
+  DirectState state_[lanes];
   Pack<float> waiting_[lanes];  ///< terms that wait for those of 16 rows later
   std::size_t n_;
 };
 
-/// sum y and sum y z of labels y, in lanes of elements i mod 16. The products are exact in float64.
-struct DirectLabels {
-  static constexpr std::size_t lanes = DirectLanes::lanes;
-  using Wide = DirectLanes::Wide;
+/// sum y and sum y z of weights y >= 0, in lanes of elements i mod 16. The products are exact in float64.
+struct DirectMoments {
+  using Wide = DirectState::Wide;
   Wide mass, moment;
 
   KULLBACK_INLINE void clear() { mass = moment = broadcast_like<Wide>(0.0); }
 
-  KULLBACK_INLINE void add(Pack<float> labels, Pack<float> logits, Mask<float>& valid) {
-    valid = valid & (labels >= 0);
-    const Wide y = widen(labels);
+  KULLBACK_INLINE void add(Pack<float> weights, Pack<float> logits) {
+    const Wide y = widen(weights);
     mass = mass + y;
     moment = fma(y, widen(logits), moment);
   }
 
-  /// sum y (max z - z), if it is exact enough for what the rest of the loss, at least min(S', 1) / 2 sum y, leaves of
+  /// sum y (max z - z), if it is exact enough for what the rest of the result, at least min(S', 1) / 2 sum y, leaves of
   /// it: of all that is added and taken away, errors are below 2^-45.
   template <class V, class M>
   KULLBACK_INLINE static V information(V max, V mass_of_logits, V mass, V moment, M& fits) {

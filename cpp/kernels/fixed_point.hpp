@@ -101,10 +101,6 @@ struct FixedPointSum {
   KULLBACK_INLINE Pair<V> total() const { return {hi - fixed_point_pivot, lo}; }
 };
 
-/// The largest element of a row is looked for before all else, and that waits for the memory: of rows this long, the
-/// next one is asked for while exponentials of one are taken. Of shorter ones the hardware does better by itself.
-constexpr std::size_t fixed_point_long_row = 1024;
-
 /// The sum of a row's exponentials. `keep(i, count, exponentials)` gets those of elements [i, i + count). What follows
 /// `next` is read after them.
 template <class Keep>

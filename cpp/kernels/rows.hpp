@@ -42,6 +42,12 @@ struct ReadingOf {
   using Type = Op;
 };
 
+/// What makes the values of an operation on data of type T, but not what its gradients know.
+template <class Op, class T>
+struct ValueOf {
+  using Type = Op;
+};
+
 // What an operation knows of its logits -------------------------------------------------------------------------------
 
 /// The largest logits of a row (N are numbers) or of columns (lanes). One of them, the first, is left out of sums:
@@ -227,6 +233,18 @@ struct KnownOfRow<Op, Reads::normalizers> {
   using Type = NormalizedRow;
 };
 
+/// How far from a row of input k the next one is, or 0 if nothing is to be asked for there. The largest element of a
+/// row is looked for before all else, and that waits for the memory: of rows this long, the next one is asked for while
+/// one is summed. Of shorter ones the hardware does better by itself.
+template <class T>
+KULLBACK_INLINE std::ptrdiff_t to_next_row(const RowBatch<T>& batch, int k) {
+  constexpr std::size_t long_row = 1024;
+  // A row by itself may go on in another block; if not, nothing may follow.
+  const bool is_alone = batch.rows == 1;
+  if (batch.n < (is_alone ? block_size : long_row)) return 0;
+  return is_alone ? static_cast<std::ptrdiff_t>(batch.n) : batch.row_stride[k];
+}
+
 // Rows --------------------------------------------------------------------------------------------------------------
 
 /// The least that is worked on together: larger groups of all rows of results would be a tenth faster, and a third of
@@ -270,15 +288,19 @@ KULLBACK_INLINE void note_empty(RowStates& states, std::size_t row) {
   }
 }
 
+/// `to_next`: how far what is read after the row lies from each input.
 template <class Op, class T>
 KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
-                              RowStates& states, std::size_t row) {
+                              RowStates& states, std::size_t row, const std::ptrdiff_t* to_next) {
   constexpr std::size_t lanes = Pack<double>::size, group = group_bytes<Op> / sizeof(double);
   const typename KnownOfRow<Op, Op::reads>::Type known(in, n, normalizers, row);
   Sum<T, pack_bytes, Op::sums> sum(setting);
   std::size_t i = 0;
   if constexpr (group > lanes) {
     for (; i + group <= n; i += group) {
+      for (int k = 0; Op::reads == Reads::maxima && k < Op::inputs; ++k) {
+        prefetch_for_later(in[k] + to_next[k] + i, group);
+      }
       if (known.within(i, group)) {
         for (std::size_t end = i + group, j = i; j < end; j += lanes) {
           add_pack<Op>(sum, known.pack(j), in, j, lanes);
@@ -311,22 +333,22 @@ constexpr bool has_fixed_point_way = is_mass<Op> && same<T, double>;
 /// null.
 KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* results, bool keeps_exponentials) {
   if (results == nullptr) {
-    return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>) KULLBACK_INLINE_LAMBDA {});
+    return DirectRow(z, n, [](std::size_t, std::size_t, Pack<float>, Pack<float>) KULLBACK_INLINE_LAMBDA {});
   }
   if (!keeps_exponentials) {
-    return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float>) KULLBACK_INLINE_LAMBDA {
+    return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float>, Pack<float>) KULLBACK_INLINE_LAMBDA {
       prefetch_for_later(results + i, count);
     });
   }
-  const auto keep = [=](std::size_t i, std::size_t count, Pack<float> y)
+  const auto keep = [=](std::size_t i, std::size_t count, Pack<float>, Pack<float> y)
                         KULLBACK_INLINE_LAMBDA { store_some(results + i, y, count); };
   if (n < block_size) return DirectRow(z, n, keep);
   // The exponentials of a long row fill the second level of the cache, where logits that are not read again are not to
   // take their place.
   constexpr std::size_t ahead = 1024;
-  return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> y) KULLBACK_INLINE_LAMBDA {
+  return DirectRow(z, n, [=](std::size_t i, std::size_t count, Pack<float> x, Pack<float> y) KULLBACK_INLINE_LAMBDA {
     __builtin_prefetch(z + i + ahead, 0, first_level_once);
-    keep(i, count, y);
+    keep(i, count, x, y);
   });
 }
 
@@ -340,59 +362,68 @@ using ReadRow = void (*)(const T* const* in, std::size_t n, const RowStates* nor
 template <class Op, class T>
 KULLBACK_OUT_OF_LINE void read_row_widely(const T* const* in, std::size_t n, const RowStates* normalizers,
                                           const Setting& setting, RowStates& states, std::size_t row) {
-  read_row<Op>(in, n, normalizers, setting, states, row);
+  constexpr std::ptrdiff_t nowhere[max_inputs] = {};
+  read_row<Op>(in, n, normalizers, setting, states, row, nowhere);
+}
+
+/// Calls read_some(first, count), which tells by one bit per row which are done, for 16 rows of a batch and the next.
+template <class ReadSome>
+KULLBACK_INLINE std::uint64_t read_sixteen_by_sixteen(std::size_t rows, ReadSome read_some) {
+  constexpr std::size_t some = DirectRows::lanes;
+  std::uint64_t done = 0;
+  for (std::size_t first = 0; first < rows; first += some) {
+    done |= read_some(first, rows - first < some ? rows - first : some) << first;
+  }
+  return done;
+}
+
+/// Makes results of up to 16 rows. `read_row(row, take)` calls take(lanes) with the lanes of a row. One bit per row
+/// tells whether it is good.
+template <class ReadRow>
+KULLBACK_INLINE std::uint64_t fold_rows(std::size_t count, DirectResults out, ReadRow read_row) {
+  if (count > few_rows) {
+    DirectRows rows;
+    for (std::size_t row = 0; row < count; ++row) {
+      read_row(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA { rows.put(row, lanes); });
+    }
+    return rows.results(count, out);
+  }
+  std::uint64_t fitting = 0;
+  for (std::size_t row = 0; row < count; ++row) {
+    read_row(row, [&](const DirectRow& lanes)
+                      KULLBACK_INLINE_LAMBDA { fitting |= std::uint64_t{lanes.result(out.of_row(row))} << row; });
+  }
+  return fitting;
 }
 
 /// Rows whose logits are too extreme are left to read_row.
-KULLBACK_OUT_OF_LINE void read_rows_directly(const RowBatch<float>& batch, const Setting& setting, RowStates& states,
-                                             ReadRow<float> read_widely) {
-  constexpr std::size_t some = DirectRows::lanes;
-  const auto row_of = [&](std::size_t row) KULLBACK_INLINE_LAMBDA {
-    const auto r = static_cast<std::ptrdiff_t>(row);
-    const float* const z = batch.in[0] + r * batch.row_stride[0];
-    const int arrays = batch.results == nullptr ? 1 : 2;
-    float* const results = arrays == 1 ? nullptr : batch.results + r * batch.results_stride;
-    prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
-    if (results != nullptr) prefetch_ahead(results, batch.results_stride, batch.n, arrays);
-    return direct_row(z, batch.n, results, batch.keeps_exponentials);
-  };
-  for (std::size_t first = 0; first < batch.rows; first += some) {
-    const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
-    std::uint64_t fitting = 0;
-    if (count <= few_rows) {
-      for (std::size_t row = 0; row < count; ++row) {
-        DirectRow lanes = row_of(first + row);
-        const bool fits = lanes.result(states.max[0][first + row], states.hi[0][first + row]);
-        fitting |= std::uint64_t{fits} << row;
-      }
-    } else {
-      DirectRows rows;
-      for (std::size_t row = 0; row < count; ++row) rows.put(row, row_of(first + row));
-      fitting = rows.results(count, states.max[0] + first, states.hi[0] + first);
-    }
+KULLBACK_OUT_OF_LINE std::uint64_t read_rows_directly(const RowBatch<float>& batch, RowStates& states) {
+  return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const auto row_of = [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
+      const auto r = static_cast<std::ptrdiff_t>(first + row);
+      const float* const z = batch.in[0] + r * batch.row_stride[0];
+      const int arrays = batch.results == nullptr ? 1 : 2;
+      float* const results = arrays == 1 ? nullptr : batch.results + r * batch.results_stride;
+      prefetch_ahead(z, batch.row_stride[0], batch.n, arrays);
+      if (results != nullptr) prefetch_ahead(results, batch.results_stride, batch.n, arrays);
+      take(direct_row(z, batch.n, results, batch.keeps_exponentials));
+    };
+    const std::uint64_t fitting = fold_rows(count, {states.max[0] + first, states.hi[0] + first}, row_of);
     store_wide(states.lo[0] + first, broadcast<double, 2 * pack_bytes>(0.0), count);
-    for (std::size_t row = 0; row < count; ++row) {
-      if ((fitting >> row & 1) != 0) continue;
-      const float* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0]};
-      read_widely(in, batch.n, batch.normalizers, setting, states, first + row);
-    }
-  }
+    return fitting;
+  });
 }
 
 /// The sums of all exponentials of a batch's rows, of logits that are input `z`, and S' of them; see
 /// fixed_point_masses.
 KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const RowBatch<double>& batch, int z, RowStates& states) {
   const double* logits = batch.in[z];
-  // A row by itself may go on in another block; if not, nothing may follow.
-  const bool is_alone = batch.rows == 1;
-  const bool looks_ahead = batch.n >= (is_alone ? block_size : fixed_point_long_row);
-  const std::ptrdiff_t to_next = is_alone ? static_cast<std::ptrdiff_t>(batch.n) : batch.row_stride[z];
+  const std::ptrdiff_t to_next = to_next_row(batch, z);
   double* results = batch.results;
   for (std::size_t row = 0; row < batch.rows; ++row) {
     prefetch_ahead(logits, batch.row_stride[z], batch.n, results == nullptr ? z + 1 : z + 2);
     const double most = largest(logits, batch.n);
-    const double* const next = looks_ahead ? logits + to_next : logits;
-    const Partial sum = fixed_point_row(logits, batch.n, most, next, results, batch.keeps_exponentials);
+    const Partial sum = fixed_point_row(logits, batch.n, most, logits + to_next, results, batch.keeps_exponentials);
     states.max[0][row] = most;
     states.hi[0][row] = sum.hi;
     states.lo[0][row] = sum.lo;
@@ -424,71 +455,94 @@ KULLBACK_INLINE bool is_plain(const Setting& setting) {
   return setting.one == 1 && setting.mass_unit == 1 && !smooths(setting);
 }
 
-/// sum y and sum y z of a row, and what take(lanes) says of its logits: whether they are good. With weights other than
-/// 1 they are not; without any `weight` is null.
-template <class Take>
-KULLBACK_INLINE bool read_labelled_row(const float* weight, const float* y, const float* z, std::size_t n, double& mass,
-                                       double& moment, Take take) {
-  DirectLabels labels;
-  labels.clear();
-  auto valid = broadcast(0.0F) == 0;
-  DirectRow logits(z, n, [&](std::size_t i, std::size_t count, Pack<float>) KULLBACK_INLINE_LAMBDA {
-    const auto some = [=](const float* from, float fill) KULLBACK_INLINE_LAMBDA {
-      return count == Pack<float>::size ? load(from + i) : partial_load(from + i, count, fill);
+/// sum y (max z - z) and sum y of weights y, of up to 16 rows; one bit per row tells whether these and S' are good.
+struct RowMoments {
+  DirectState::Wide information, mass;
+  std::uint64_t fitting;
+
+  /// `read_row(row, moments, take)` has take(lanes) note those of a row's logits; it tells whether its weights are
+  /// good.
+  template <class ReadRow>
+  KULLBACK_INLINE RowMoments(std::size_t count, DirectResults out, ReadRow read_row) {
+    using Wide = DirectState::Wide;
+    double masses[DirectRows::lanes], moments[DirectRows::lanes];
+    std::uint64_t good = 0;
+    fitting = fold_rows(count, out, [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
+      DirectMoments of_row;
+      of_row.clear();
+      good |= std::uint64_t{read_row(row, of_row, take)} << row;
+      masses[row] = sum_of_lanes(of_row.mass);
+      moments[row] = sum_of_lanes(of_row.moment);
+    });
+    const auto load_some = [=](const double* from)
+                               KULLBACK_INLINE_LAMBDA { return load_wide<sizeof(Wide)>(from, count, 0); };
+    mass = load_some(masses);
+    auto fits = mass == mass;
+    information = DirectMoments::information(load_some(out.max), load_some(out.mass), mass, load_some(moments), fits);
+    fitting &= good & to_word(fits);
+  }
+};
+
+/// Rows of [weights,] labels and logits, the logits input `z`; one bit per row tells which are done, the others are for
+/// read_row: those with weights other than 1 among them.
+KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, int z, RowStates& states) {
+  return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const auto read_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
+      const auto input = [&](int k) KULLBACK_INLINE_LAMBDA {
+        const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
+        prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
+        return from;
+      };
+      const float* const weight = z == 1 ? nullptr : input(0);
+      const float *const y = input(z - 1), *const logits = input(z);
+      auto valid = broadcast(0.0F) == 0;
+      take(DirectRow(logits, batch.n,
+                     [&](std::size_t i, std::size_t n, Pack<float>, Pack<float>) KULLBACK_INLINE_LAMBDA {
+                       const auto some = [=](const float* from, float fill) KULLBACK_INLINE_LAMBDA {
+                         return n == Pack<float>::size ? load(from + i) : partial_load(from + i, n, fill);
+                       };
+                       if (weight != nullptr) valid = valid & (some(weight, 1) == 1);
+                       const auto labels = some(y, 0);
+                       valid = valid & (labels >= 0);
+                       moments.add(labels, some(logits, 0));
+                     }));
+      return all(valid);
     };
-    if (weight != nullptr) valid = valid & (some(weight, 1) == 1);
-    labels.add(some(y, 0), some(z, 0), valid);
+    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first}, read_row);
+    store_wide(states.hi[LossSum::labelled] + first, sums.information, count);
+    store_wide(states.hi[LossSum::labelled_mass] + first, sums.mass, count);
+    // What smoothing would need besides stays 0.
+    const auto nothing = broadcast_like<DirectState::Wide>(0.0);
+    for (int k = LossSum::spread_out; k < RowStates::max_sums; ++k) store_wide(states.hi[k] + first, nothing, count);
+    for (int k = 0; k < RowStates::max_sums; ++k) store_wide(states.lo[k] + first, nothing, count);
+    return sums.fitting;
   });
-  mass = sum_of_lanes(labels.mass);
-  moment = sum_of_lanes(labels.moment);
-  return take(logits) && all(valid);
 }
 
-/// Up to 16 rows of [weights,] labels and logits from `first` on, the logits input `z`; one bit per row tells which are
-/// done, the others are for read_row.
-KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, int z, RowStates& states,
-                                                      std::size_t first, std::size_t count) {
-  using Wide = DirectLabels::Wide;
-  double mass[DirectRows::lanes], moment[DirectRows::lanes];
-  double* const most = states.max[0] + first;
-  double* const mass_of_logits = states.hi[0] + first;
-  std::uint64_t done = 0;
-  const auto read = [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
-    const auto at = [&](int k) KULLBACK_INLINE_LAMBDA {
-      const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
-      prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
-      return from;
+/// Whether an operation makes S' of logits and sum (max z - z) exp(z - max z).
+template <class Op>
+constexpr bool is_moment = false;
+template <class Op, class T>
+constexpr bool has_moment_way = is_moment<Op> && same<T, float>;
+
+/// Those of rows, by their exponentials as weights.
+KULLBACK_OUT_OF_LINE std::uint64_t read_moments(const RowBatch<float>& batch, RowStates& states) {
+  using Wide = DirectState::Wide;
+  return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    const auto read_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
+      const float* const z = batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0];
+      prefetch_ahead(z, batch.row_stride[0], batch.n, 1);
+      take(DirectRow(z, batch.n,
+                     [&](std::size_t, std::size_t, Pack<float> logits, Pack<float> exponentials)
+                         KULLBACK_INLINE_LAMBDA { moments.add(exponentials, not_too_low(logits)); }));
+      return true;
     };
-    const bool good =
-        read_labelled_row(z == 1 ? nullptr : at(0), at(z - 1), at(z), batch.n, mass[row], moment[row], take);
-    done |= std::uint64_t{good} << row;
-  };
-  if (count <= few_rows) {
-    for (std::size_t row = 0; row < count; ++row) {
-      read(row, [&](DirectRow& lanes) KULLBACK_INLINE_LAMBDA { return lanes.result(most[row], mass_of_logits[row]); });
-    }
-  } else {
-    DirectRows rows;
-    for (std::size_t row = 0; row < count; ++row) {
-      read(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA {
-        rows.put(row, lanes);
-        return true;
-      });
-    }
-    done &= rows.results(count, most, mass_of_logits);
-  }
-  const Wide all_mass = load_wide<sizeof(Wide)>(mass, count, 0);
-  auto fits = all_mass == all_mass;
-  const auto information = DirectLabels::information(load_wide<sizeof(Wide)>(most, count, 0),
-                                                     load_wide<sizeof(Wide)>(mass_of_logits, count, 0), all_mass,
-                                                     load_wide<sizeof(Wide)>(moment, count, 0), fits);
-  store_wide(states.hi[1] + first, information, count);
-  store_wide(states.hi[2] + first, all_mass, count);
-  // What smoothing would need besides stays 0.
-  const auto nothing = broadcast_like<Wide>(0.0);
-  for (int k = 3; k < RowStates::max_sums; ++k) store_wide(states.hi[k] + first, nothing, count);
-  for (int k = 0; k < RowStates::max_sums; ++k) store_wide(states.lo[k] + first, nothing, count);
-  return done & to_word(fits);
+    double unit[DirectRows::lanes];
+    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first, unit}, read_row);
+    store_wide(states.hi[1] + first, sums.information * load_wide<sizeof(Wide)>(unit, count, 0), count);
+    for (int k = 0; k < 2; ++k) store_wide(states.lo[k] + first, broadcast_like<Wide>(0.0), count);
+    return sums.fitting;
+  });
 }
 
 /// Rows of [weights,] labels and logits, the logits input `z`. Those that are left to read_row keep S' where it is
@@ -536,7 +590,6 @@ constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 
 template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
-  if constexpr (has_direct_way<Op, T>) return read_rows_directly(batch, setting, states, read_row_widely<Op, T>);
   if constexpr (has_fixed_point_way<Op, T>) {
     return read_rows_at_fixed_point(batch, setting, states, read_row_widely<Op, T>);
   }
@@ -544,16 +597,18 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
     return read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states, read_row_widely<Op, T>);
   }
   std::uint64_t done_before = 0;
+  if constexpr (has_direct_way<Op, T>) done_before = read_rows_directly(batch, states);
+  if constexpr (has_moment_way<Op, T>) done_before = read_moments(batch, states);
   if constexpr (has_labelled_way<Op, T>) {
-    constexpr std::size_t some = DirectRows::lanes;
     const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
-    for (std::size_t first = 0; is_plain(setting) && !has_weights && first < batch.rows; first += some) {
-      const std::size_t count = batch.rows - first < some ? batch.rows - first : some;
-      done_before |= read_labelled_rows(batch, Op::logits_from, states, first, count) << first;
-    }
+    if (is_plain(setting) && !has_weights) done_before = read_labelled_rows(batch, Op::logits_from, states);
   }
   const T* in[max_inputs];
-  for (int k = 0; k < Op::inputs; ++k) in[k] = batch.in[k];
+  std::ptrdiff_t to_next[max_inputs];
+  for (int k = 0; k < Op::inputs; ++k) {
+    in[k] = batch.in[k];
+    to_next[k] = to_next_row(batch, k);
+  }
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = (done_before >> row & 1) != 0;
     for (int k = 0; !done && k < Op::inputs; ++k) prefetch_ahead(in[k], batch.row_stride[k], batch.n, Op::inputs);
@@ -565,7 +620,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
       }
       states.lo[0][row] = 0;
     }
-    if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row);
+    if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row, to_next);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
   }
 }
@@ -579,7 +634,8 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
 
 template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows<has_direct_way<Op, T> || has_labelled_way<Op, T> || (is_shortcut<Op> && same<T, float>)>(
+  for_rows<has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T> ||
+           (is_shortcut<Op> && same<T, float>)>(
       rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 
