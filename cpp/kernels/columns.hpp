@@ -148,6 +148,18 @@ struct ColumnInput {
   }
 };
 
+/// Keeps the results of up to 16 columns of logits that fit.
+KULLBACK_INLINE void keep_direct(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                                 std::size_t first, std::size_t count, std::uint64_t fitting, DirectResults results,
+                                 ReadWidely<float> read_widely) {
+  const std::uint64_t every = (std::uint64_t{1} << count) - 1;
+  fitting &= every;
+  if (fitting != every) read_widely(batch, setting, states, first, count);
+  keep_fitting(results.max, fitting, every, states.max[0] + first, count);
+  keep_fitting(results.mass, fitting, every, states.hi[0] + first, count);
+  keep_fitting(no_low_parts, fitting, every, states.lo[0] + first, count);
+}
+
 /// Logits.
 class DirectPart {
  public:
@@ -170,12 +182,9 @@ class DirectPart {
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
                               ReadWidely<float> read_widely) {
     double most[Pack<float>::size], mass[Pack<float>::size];
-    const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
-    const std::uint64_t fitting = every & columns_.results(count_, {most, mass});
-    if (fitting != every) read_widely(batch, setting, states, first_, count_);
-    keep_fitting(most, fitting, every, states.max[0] + first_, count_);
-    keep_fitting(mass, fitting, every, states.hi[0] + first_, count_);
-    keep_fitting(no_low_parts, fitting, every, states.lo[0] + first_, count_);
+    const DirectResults results{most, mass};
+    const std::uint64_t fitting = columns_.results(count_, results);
+    keep_direct(batch, setting, states, first_, count_, fitting, results, read_widely);
   }
 
  private:
@@ -183,15 +192,24 @@ class DirectPart {
   std::size_t first_, count_;
 };
 
-/// Columns of up to 16 rows, in a function of their own, as of read_short_columns_narrowly.
+/// Columns of up to 16 rows, which are folded as they are read.
 KULLBACK_OUT_OF_LINE void read_short_columns_directly(const ColumnBatch<float>& batch, const Setting& setting,
                                                       RowStates& states, ReadWidely<float> read_widely) {
   constexpr std::size_t some = Pack<float>::size;
   for (std::size_t first = 0; first < batch.columns; first += some) {
-    DirectPart part;
-    part.begin(batch, first, batch.columns - first < some ? batch.columns - first : some);
-    part.read(batch, 0, batch.n);
-    part.finish(batch, setting, states, read_widely);
+    const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
+    const ColumnInput in{batch.in[0] + first, batch.step[0], count};
+    float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
+    const auto state_of = [=](std::size_t row) KULLBACK_INLINE_LAMBDA {
+      const auto logits = in.row(row, -Constants<float>::infinity);
+      const auto exponentials = direct_exp(logits);
+      if (to != nullptr) store(to + row * tile_rows, exponentials);
+      return DirectState{logits, exponentials, broadcast_like<DirectState::Wide>(0.0)};
+    };
+    double most[some], mass[some];
+    const DirectResults results{most, mass};
+    const std::uint64_t fitting = direct_results(folded_lanes<1>(batch.n, 0, state_of), count, results);
+    keep_direct(batch, setting, states, first, count, fitting, results, read_widely);
   }
 }
 
@@ -255,6 +273,22 @@ class NarrowPart {
   std::size_t first_, count_;
 };
 
+/// sum y (max z - z), relative to the largest exponential if `logits` has that unit, and sum y of 16 columns of n
+/// elements; one bit per column tells whether they are good.
+KULLBACK_OUT_OF_LINE std::uint64_t moment_results(const DirectMoments* moments, std::size_t n, DirectResults logits,
+                                                  double* information, double* mass) {
+  using Wide = DirectState::Wide;
+  const auto load_all = [](const double* from) KULLBACK_INLINE_LAMBDA { return load<double, sizeof(Wide)>(from); };
+  const std::size_t used = n < DirectState::lanes ? n : DirectState::lanes;
+  const Wide y = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments[i].mass; });
+  const Wide yz = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments[i].moment; });
+  auto fits = y == y;
+  const Wide sum = DirectMoments::information(load_all(logits.max), load_all(logits.mass), y, yz, fits);
+  store(information, logits.unit == nullptr ? sum : sum * load_all(logits.unit));
+  store(mass, y);
+  return to_word(fits);
+}
+
 /// Labels and logits; or logits alone, whose exponentials stand in for labels.
 template <int Inputs>
 class MomentPart {
@@ -273,32 +307,30 @@ class MomentPart {
         row, end,
         [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return in.in[Inputs - 1].row(at, -Constants<float>::infinity); },
         [&](std::size_t at, Pack<float> logits, Pack<float> exponentials) KULLBACK_INLINE_LAMBDA {
-          DirectMoments& moments = moments_[at % lanes];
-          if (at < lanes) moments.clear();
+          const auto add = [=](Pack<float> weights, Pack<float> finite_logits) KULLBACK_INLINE_LAMBDA {
+            if (at < lanes) {
+              moments_[at].begin(weights, finite_logits);
+            } else {
+              moments_[at % lanes].add(weights, finite_logits);
+            }
+          };
           if constexpr (Inputs == 1) {
-            moments.add(exponentials, not_too_low(logits));
+            add(exponentials, not_too_low(logits));
           } else {
             const auto labels = in.in[0].row(at, 0);
             valid_ = valid_ & (labels >= 0);
-            moments.add(labels, in.in[1].row(at, 0));
+            add(labels, in.in[1].row(at, 0));
           }
         });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
                               ReadWidely<float> read_widely) {
-    using Wide = DirectState::Wide;
     const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
     double most[lanes] = {}, sums[3][lanes] = {}, unit[lanes] = {};
     const std::uint64_t fit_logits = columns_.results(count_, {most, sums[0], unit});
-    const auto load_all = [](const double* from) KULLBACK_INLINE_LAMBDA { return load<double, sizeof(Wide)>(from); };
-    const std::size_t used = batch.n < lanes ? batch.n : lanes;
-    const Wide mass = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments_[i].mass; });
-    const Wide moment = sum_of_used(used, [&](std::size_t i) KULLBACK_INLINE_LAMBDA { return moments_[i].moment; });
-    auto fits = mass == mass;
-    const Wide information = DirectMoments::information(load_all(most), load_all(sums[0]), mass, moment, fits);
-    store(sums[1], Inputs == 1 ? information * load_all(unit) : information);
-    store(sums[2], mass);
-    const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & to_word(valid_) & to_word(fits) : 0;
+    const std::uint64_t fit_moments =
+        moment_results(moments_, batch.n, {most, sums[0], Inputs == 1 ? unit : nullptr}, sums[1], sums[2]);
+    const std::uint64_t fitting = is_plain(setting) ? every & fit_logits & fit_moments & to_word(valid_) : 0;
     if (fitting != every) read_widely(batch, setting, states, first_, count_);
     keep_fitting(most, fitting, every, states.max[0] + first_, count_);
     for (int k = 0; k < 1 + Inputs; ++k) {
@@ -453,30 +485,30 @@ KULLBACK_OUT_OF_LINE void read_labelled_columns_at_fixed_point(const ColumnBatch
 template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
-    if (batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
-      read_short_columns_directly(batch, setting, states, read_columns_widely<Op, T>);
+    if (batch.n > 0 && batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
+      read_short_columns_directly(batch, setting, states, read_columns_widely<Full<Op>, T>);
     } else {
-      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op, T>);
+      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Full<Op>, T>);
     }
   } else if constexpr (has_moment_way<Op, T> || has_labelled_way<Op, T>) {
-    read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Op, T>);
+    read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Full<Op>, T>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);
     } else {
-      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Op, T>);
+      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Full<Op>, T>);
     }
   } else {
     if constexpr (has_fixed_point_way<Op, T>) {
       if (setting.one == 1) {
-        return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
+        return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Full<Op>, T>);
       }
     }
     if constexpr (has_fixed_point_labels<Op, T>) {
       if (setting.one == 1) {
-        return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
+        return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Full<Op>, T>);
       }
     }
-    read_columns_widely<Op>(batch, setting, states, 0, batch.columns);
+    read_columns_widely<Full<Op>>(batch, setting, states, 0, batch.columns);
   }
 }

@@ -69,9 +69,16 @@ struct DirectState {
   }
 };
 
-/// What is known of two lanes together.
-KULLBACK_INLINE DirectState merged(const DirectState& a, const DirectState& b) {
-  return {max(a.most, b.most), max(a.largest, b.largest), (a.sum + b.sum) + widen(min(b.largest, a.largest))};
+/// What is known of two lanes together. A sum that is 0 anyway need not be added; where b has one, a has.
+KULLBACK_INLINE DirectState merged(const DirectState& a, const DirectState& b, bool sum_of_a = true,
+                                   bool sum_of_b = true) {
+  auto sum = widen(min(b.largest, a.largest));
+  if (sum_of_b) {
+    sum = (a.sum + b.sum) + sum;
+  } else if (sum_of_a) {
+    sum = a.sum + sum;
+  }
+  return {max(a.most, b.most), max(a.largest, b.largest), sum};
 }
 
 template <std::size_t Step, bool Odd>
@@ -195,6 +202,21 @@ class DirectRows {
   alignas(pack_bytes) double sum_[lanes][lanes];
 };
 
+/// Lanes lane, lane + Step, lane + 2 * Step and so on of n elements; those that hold one element have no sum.
+template <std::size_t Step, class StateOf>
+KULLBACK_INLINE DirectState folded_lanes(std::size_t n, std::size_t lane, StateOf state_of) {
+  if constexpr (Step == DirectState::lanes) {
+    return state_of(lane);
+  } else {
+    DirectState state = folded_lanes<2 * Step>(n, lane, state_of);
+    if (lane + Step < n) {
+      const DirectState other = folded_lanes<2 * Step>(n, lane + Step, state_of);
+      state = merged(state, other, lane + 2 * Step < n, lane + 3 * Step < n);
+    }
+    return state;
+  }
+}
+
 /// Up to 16 columns, some rows at a time.
 class DirectColumns {
  public:
@@ -213,8 +235,7 @@ class DirectColumns {
         keep(row, logits, exponentials);
         state_[row].most = logits;
         state_[row].largest = exponentials;
-        if (n_ <= lanes) continue;
-        state_[row].sum = broadcast_like<Wide>(0.0);
+        state_[row].sum = broadcast_like<DirectState::Wide>(0.0);
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), exponentials);
       }
@@ -238,33 +259,20 @@ class DirectColumns {
 
   /// See direct_results.
   KULLBACK_OUT_OF_LINE std::uint64_t results(std::size_t count, DirectResults out) {
-    if (n_ <= lanes) return direct_results(fold<1, true>(0), count, out);
+    const auto state_of = [&](std::size_t lane) KULLBACK_INLINE_LAMBDA { return state_[lane]; };
+    if (n_ == 0) return direct_results(DirectState::of_nothing(), count, out);
+    if (n_ <= lanes) return direct_results(folded_lanes<1>(n_, 0, state_of), count, out);
     // Terms that have no second one: of the last 16 rows or fewer, or of those before them that they do not reach.
     const bool are_last = n_ / lanes % 2 == 0;
     const std::size_t begin = are_last ? 0 : n_ % lanes, end = are_last ? n_ % lanes : lanes;
     for (std::size_t lane = begin; lane < end; ++lane) {
       state_[lane].sum = state_[lane].sum + widen(waiting_[lane]);
     }
-    return direct_results(fold<1, false>(0), count, out);
+    constexpr std::size_t many = 4 * lanes;
+    return direct_results(folded_lanes<1>(many, 0, state_of), count, out);
   }
 
  private:
-  using Wide = DirectState::Wide;
-
-  /// Lanes lane, lane + Step and so on. Those that hold one element have no sum.
-  template <std::size_t Step, bool Short>
-  KULLBACK_INLINE DirectState fold(std::size_t lane) const {
-    if constexpr (Step == lanes) {
-      const DirectState& state = state_[lane];
-      if (lane >= n_) return DirectState::of_nothing();
-      return {state.most, state.largest, Short ? broadcast_like<Wide>(0.0) : state.sum};
-    } else {
-      DirectState some = fold<2 * Step, Short>(lane);
-      if (lane + Step < n_) some = merged(some, fold<2 * Step, Short>(lane + Step));
-      return some;
-    }
-  }
-
   DirectState state_[lanes];
   Pack<float> waiting_[lanes];  ///< terms that wait for those of 16 rows later
   std::size_t n_;
@@ -277,6 +285,11 @@ struct DirectMoments {
 
   KULLBACK_INLINE void clear() { mass = moment = broadcast_like<Wide>(0.0); }
 
+  /// The first ones.
+  KULLBACK_INLINE void begin(Pack<float> weights, Pack<float> logits) {
+    mass = widen(weights);
+    moment = mass * widen(logits);
+  }
   KULLBACK_INLINE void add(Pack<float> weights, Pack<float> logits) {
     const Wide y = widen(weights);
     mass = mass + y;

@@ -234,6 +234,10 @@ template <>
 struct ValueOf<EntropyFromLogits, float> {
   using Type = EntropyByMoments;
 };
+template <>
+struct InFull<EntropyByMoments> {
+  using Type = EntropyFromLogits;
+};
 
 /// Up to here the series in the gap serve.
 constexpr double near_gap = 0.34;

@@ -48,6 +48,14 @@ struct ValueOf {
   using Type = Op;
 };
 
+/// What reads the rows that an operation's shorter way is not good enough for, and adds up blocks.
+template <class Op>
+struct InFull {
+  using Type = Op;
+};
+template <class Op>
+using Full = typename InFull<Op>::Type;
+
 // What an operation knows of its logits -------------------------------------------------------------------------------
 
 /// The largest logits of a row (N are numbers) or of columns (lanes). One of them, the first, is left out of sums:
@@ -288,10 +296,14 @@ KULLBACK_INLINE void note_empty(RowStates& states, std::size_t row) {
   }
 }
 
+/// Nothing but the row itself is asked for.
+constexpr std::ptrdiff_t nowhere[max_inputs] = {};
+
 /// `to_next`: how far what is read after the row lies from each input.
 template <class Op, class T>
-KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
-                              RowStates& states, std::size_t row, const std::ptrdiff_t* to_next) {
+KULLBACK_OUT_OF_LINE void read_row(const T* const* in, std::size_t n, const RowStates* normalizers,
+                                   const Setting& setting, RowStates& states, std::size_t row,
+                                   const std::ptrdiff_t* to_next) {
   constexpr std::size_t lanes = Pack<double>::size, group = group_bytes<Op> / sizeof(double);
   const typename KnownOfRow<Op, Op::reads>::Type known(in, n, normalizers, row);
   Sum<T, pack_bytes, Op::sums> sum(setting);
@@ -319,6 +331,11 @@ KULLBACK_INLINE void read_row(const T* const* in, std::size_t n, const RowStates
   }
   if (n == 0) note_empty<Op>(states, row);
 }
+
+/// read_row of one operation. (A pointer, so that one copy of the rest serves.)
+template <class T>
+using ReadRow = void (*)(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
+                         RowStates& states, std::size_t row, const std::ptrdiff_t* to_next);
 
 /// Whether nothing but one mass is asked of logits: then there is a shorter way for most of them. (Divergences of two
 /// rows need more digits, for they may be far smaller than what they are made of.)
@@ -355,17 +372,6 @@ KULLBACK_OUT_OF_LINE DirectRow direct_row(const float* z, std::size_t n, float* 
 /// Up to here, the lanes of rows are added up row by row; of more, together.
 constexpr std::size_t few_rows = 6;
 
-/// read_row of one operation. (A pointer, so that one copy of the rest serves.)
-template <class T>
-using ReadRow = void (*)(const T* const* in, std::size_t n, const RowStates* normalizers, const Setting& setting,
-                         RowStates& states, std::size_t row);
-template <class Op, class T>
-KULLBACK_OUT_OF_LINE void read_row_widely(const T* const* in, std::size_t n, const RowStates* normalizers,
-                                          const Setting& setting, RowStates& states, std::size_t row) {
-  constexpr std::ptrdiff_t nowhere[max_inputs] = {};
-  read_row<Op>(in, n, normalizers, setting, states, row, nowhere);
-}
-
 /// Calls read_some(first, count), which tells by one bit per row which are done, for 16 rows of a batch and the next.
 template <class ReadSome>
 KULLBACK_INLINE std::uint64_t read_sixteen_by_sixteen(std::size_t rows, ReadSome read_some) {
@@ -377,23 +383,23 @@ KULLBACK_INLINE std::uint64_t read_sixteen_by_sixteen(std::size_t rows, ReadSome
   return done;
 }
 
-/// Makes results of up to 16 rows. `read_row(row, take)` calls take(lanes) with the lanes of a row. One bit per row
-/// tells whether it is good.
+/// Makes results of up to 16 rows. `read_row(row, take)` calls take(lanes) with the lanes of a row, in one place: they
+/// are a large loop. One bit per row tells whether it is good.
 template <class ReadRow>
 KULLBACK_INLINE std::uint64_t fold_rows(std::size_t count, DirectResults out, ReadRow read_row) {
-  if (count > few_rows) {
-    DirectRows rows;
-    for (std::size_t row = 0; row < count; ++row) {
-      read_row(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA { rows.put(row, lanes); });
-    }
-    return rows.results(count, out);
-  }
+  const bool together = count > few_rows;
   std::uint64_t fitting = 0;
+  DirectRows rows;
   for (std::size_t row = 0; row < count; ++row) {
-    read_row(row, [&](const DirectRow& lanes)
-                      KULLBACK_INLINE_LAMBDA { fitting |= std::uint64_t{lanes.result(out.of_row(row))} << row; });
+    read_row(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA {
+      if (together) {
+        rows.put(row, lanes);
+      } else {
+        fitting |= std::uint64_t{lanes.result(out.of_row(row))} << row;
+      }
+    });
   }
-  return fitting;
+  return together ? rows.results(count, out) : fitting;
 }
 
 /// Rows whose logits are too extreme are left to read_row.
@@ -439,7 +445,7 @@ KULLBACK_OUT_OF_LINE void read_rows_at_fixed_point(const RowBatch<double>& batch
   const std::uint64_t fitting = setting.one == 1 ? read_masses_at_fixed_point(batch, 0, states) : 0;
   for (std::size_t row = 0; row < batch.rows; ++row) {
     const double* const in[] = {batch.in[0] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[0]};
-    if ((fitting >> row & 1) == 0) read_widely(in, batch.n, batch.normalizers, setting, states, row);
+    if ((fitting >> row & 1) == 0) read_widely(in, batch.n, batch.normalizers, setting, states, row, nowhere);
   }
 }
 
@@ -578,7 +584,7 @@ KULLBACK_OUT_OF_LINE void read_labelled_rows_at_fixed_point(const RowBatch<doubl
     const double* in[max_inputs];
     for (int k = 0; k <= z; ++k) in[k] = input(k, row);
     const Partial mass{states.hi[LossSum::base][row], states.lo[LossSum::base][row]};
-    read_widely(in, batch.n, batch.normalizers, setting, states, row);
+    read_widely(in, batch.n, batch.normalizers, setting, states, row, nowhere);
     if ((good_masses >> row & 1) == 0) continue;
     states.hi[LossSum::base][row] = mass.hi;
     states.lo[LossSum::base][row] = mass.lo;
@@ -591,10 +597,10 @@ constexpr bool has_narrow_way = is_narrow<Op> && same<T, float>;
 template <class Op, class T>
 void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_fixed_point_way<Op, T>) {
-    return read_rows_at_fixed_point(batch, setting, states, read_row_widely<Op, T>);
+    return read_rows_at_fixed_point(batch, setting, states, read_row<Op, T>);
   }
   if constexpr (has_fixed_point_labels<Op, T>) {
-    return read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states, read_row_widely<Op, T>);
+    return read_labelled_rows_at_fixed_point(batch, Op::logits_from, setting, states, read_row<Op, T>);
   }
   std::uint64_t done_before = 0;
   if constexpr (has_direct_way<Op, T>) done_before = read_rows_directly(batch, states);
@@ -620,7 +626,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
       }
       states.lo[0][row] = 0;
     }
-    if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row, to_next);
+    if (!done) read_row<Full<Op>>(in, batch.n, batch.normalizers, setting, states, row, to_next);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
   }
 }
