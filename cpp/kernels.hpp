@@ -82,7 +82,8 @@ struct ColumnBatch {
   std::size_t columns = 0;
   std::size_t n = 0;
   const RowStates* normalizers = nullptr;
-  T* exponentials = nullptr;  ///< where they are left, in columns that are `tile_rows` apart; or null
+  T* kept = nullptr;  ///< where logits or their exponentials are left, in columns that are `tile_rows` apart; or null
+  bool keeps_exponentials = false;
 
   ColumnBatch() {}  // NOLINT(modernize-use-equals-default): as in RowStates
 };
@@ -154,7 +155,8 @@ template <class T>
 struct RowMeasure {
   RowKernel<T> value;
   RowMap<T> gradient[2];
-  /// Whose finished states a gradient needs, or null; it may be `value`. What the first one knows, the second does.
+  /// Whose finished states a gradient needs, or null; it may be `value`, unless that is not exact enough. What the
+  /// first one knows, the second does.
   const RowKernel<T>* knowledge[2];
 };
 

@@ -87,11 +87,11 @@ struct Place {
 template <class T>
 struct Kept {
   Place<T> results;
-  T* exponentials = nullptr;   ///< columns
+  bool exponentials = false;
+  T* buffer = nullptr;         ///< where columns are left
   const T* columns = nullptr;  ///< what is mapped, if columns are
   std::ptrdiff_t step = 0;     ///< from one element of a column to the next
   T* mapped = nullptr;         ///< columns that are to be turned into rows
-  bool exponentials_in_rows = false;
 
   explicit operator bool() const { return results.rows != nullptr || results.columns != nullptr; }
 };
@@ -148,7 +148,7 @@ class RowJob {
     // Short rows are worked on together, as columns: a row by itself would take longer than its elements.
     constexpr std::size_t enough_rows = 8;
     transposes_ = !share_rows_ && !gathers && 2 <= n_ && n_ <= longest_short_row && rows_ >= enough_rows;
-    // Exponentials and, of rows that are read as columns, these. Of longer columns exponentials would leave the caches.
+    // What is kept and, of rows that are read as columns, these. Of longer columns it would leave the caches.
     const bool keeps_columns = again && side_by_side_ && n_ <= block_size;
     arrays_of_columns_ = transposes_ ? 1 + inputs_.count() : keeps_columns ? 1 : 0;
     const auto arrays = static_cast<std::size_t>(threads_ * arrays_of_columns_);
@@ -164,16 +164,23 @@ class RowJob {
       // read again, in the place of these columns, all.
       const bool as_rows = n_ >= 64 / sizeof(T) || sizeof(T) == sizeof(double);
       if (results.rows == nullptr || (!of_exponentials && as_rows)) return {};
-      if (!of_exponentials) return {results, nullptr, columns(tile.thread, 1), tile_rows, buffer};
-      return {results, buffer, buffer, tile_rows, buffer};
+      if (!of_exponentials) return {results, false, nullptr, columns(tile.thread, 1), tile_rows, buffer};
+      return {results, true, buffer, buffer, tile_rows, buffer};
     }
     // Results that go where the logits are have to wait for these.
     const T* const logits = inputs_.element(0, tile.at[0]);
     const bool in_place = results.rows == logits || results.columns == logits;
     const bool keeps = of_exponentials && !in_place && n_ <= kernel.keeps_up_to;
     if (side_by_side_ && results.columns != nullptr) {
-      if (keeps && buffer != nullptr && reads_columns(kernel, tile)) return {results, buffer, buffer, tile_rows};
-      return {results, nullptr, logits, inner_.stride[0][0] / item};
+      // Logits whose addresses differ in high bits alone crowd each other out of the caches: others are read again.
+      constexpr std::size_t cache = std::size_t{1} << 19;
+      const std::ptrdiff_t step = inner_.stride[0][0];
+      const bool crowd = n_ * static_cast<std::size_t>(step & -step) > cache;
+      const bool copies = !of_exponentials && !in_place && crowd;
+      if ((keeps || copies) && buffer != nullptr && reads_columns(kernel, tile)) {
+        return {results, keeps, buffer, buffer, tile_rows};
+      }
+      return {results, false, nullptr, logits, step / item};
     }
     // What is asked for while a row is read is to be in some cache still when it is written.
     constexpr std::size_t longest_asked_for = (std::size_t{1} << 20) / sizeof(T);
@@ -181,7 +188,7 @@ class RowJob {
     Kept<T> kept;
     if ((keeps || asks) && inputs_.all_direct() && results.rows != nullptr) {
       kept.results = results;
-      kept.exponentials_in_rows = keeps;
+      kept.exponentials = keeps;
     }
     return kept;
   }
@@ -332,7 +339,8 @@ class RowJob {
           batch.step[i] = inner_.stride[0][i] / item;
           batch.in[i] = inputs_.element(i, tile.at[i]) + static_cast<std::ptrdiff_t>(begin) * batch.step[i];
         }
-        if (kept.exponentials != nullptr) batch.exponentials = kept.exponentials + begin * tile_rows;
+        if (kept.buffer != nullptr) batch.kept = kept.buffer + begin * tile_rows;
+        batch.keeps_exponentials = kept.exponentials;
         kernel.columns(batch, setting, block);
       } else {
         kernel.rows(keeping(fetch(tile, begin, end, normalizers, tile.thread), kept, begin), setting, block);
@@ -361,7 +369,8 @@ class RowJob {
     batch.columns = tile.rows;
     batch.n = n_;
     batch.normalizers = normalizers;
-    batch.exponentials = kept.exponentials;
+    batch.kept = kept.buffer;
+    batch.keeps_exponentials = kept.exponentials;
     for (int i = 0; i < inputs_.count(); ++i) {
       T* const to = columns(tile.thread, 1 + i);
       prefetch_after(reinterpret_cast<const char*>(inputs_.element(i, tile.at[i])), tile.step[i], tile.rows,
@@ -422,7 +431,7 @@ class RowJob {
     const bool in_rows = kept.columns == nullptr && kept.results.rows != nullptr;
     batch.results = in_rows ? kept.results.rows + begin : nullptr;
     batch.results_stride = kept.results.stride;
-    batch.keeps_exponentials = kept.exponentials_in_rows;
+    batch.keeps_exponentials = kept.exponentials;
     return batch;
   }
 

@@ -81,7 +81,7 @@ class RowOutput {
                             n,
                             kept.columns,
                             kept.step,
-                            kept.exponentials != nullptr,
+                            kept.exponentials,
                             kept.results.columns,
                             kept.results.stride};
     if (kept.results.rows == nullptr) return every & map(batch);

@@ -92,7 +92,7 @@ using Reading = typename ReadingOf<Op>::Type;
 
 template <class Op, class T>
 constexpr RowKernel<T> row_kernel = {
-    rows<Reading<Op>, T>, columns<Reading<Op>, T>, merge<Full<Reading<Op>>>, finish<Op, T>, nullptr, nullptr,
+    rows<Reading<Op>, T>, columns<Reading<Op>, T>, merge<Reading<Op>>, finish<Op, T>, nullptr, nullptr,
     short_row<Op, T>(),   keeps_up_to<Op, T>()};
 
 /// Never read as columns: the sum of everything has no neighbours, class weights are the same for all rows.
@@ -130,7 +130,7 @@ constexpr auto columns_of() {
 }
 
 template <class Op, class T>
-constexpr RowKernel<T> kernel_of = {rows<Reading<Op>, T>, columns_of<Op, T>(),    merge<Full<Reading<Op>>>,
+constexpr RowKernel<T> kernel_of = {rows<Reading<Op>, T>, columns_of<Op, T>(),    merge<Reading<Op>>,
                                     finish<Op, T>,        normalizer_of<Op, T>(), shortcut_of<Op, T>(),
                                     short_row<Op, T>(),   keeps_up_to<Op, T>()};
 
@@ -153,7 +153,7 @@ constexpr RowMap<T> gradient_of() {
 }
 
 template <class Op, class T>
-constexpr RowMeasure<T> measure = {kernel_of<typename ValueOf<Op, T>::Type, T>,
+constexpr RowMeasure<T> measure = {kernel_of<Op, T>,
                                    {gradient_of<Op, 0, T>(), gradient_of<Op, 1, T>()},
                                    {knowledge_of<Op, 0, T>(), knowledge_of<Op, 1, T>()}};
 

@@ -1,7 +1,7 @@
 """The promise: what happens at the edges of logits, case by case, wherever in a row the odd ones stand.
 
 The odd logits go to the first, a middle and the last place of rows of every length, two of them into one block of a
-long row and into different ones; the row is read alone, as one of several, and as a column.
+long row and into different ones; the row is read alone, as one of a few and of many, and as a column of as many.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Float: TypeAlias = type[np.float32] | type[np.float64]
 Array: TypeAlias = npt.NDArray[Any]
 
 INF, NAN = math.inf, math.nan
-LENGTHS = [1, 5, 8, 16, 17, 40, 5000, 9000]  # packs, parts of them, more than one; two blocks, and three
+LENGTHS = [1, 5, 8, 16, 17, 40, 100, 5000, 9000]  # packs, parts of them, some; two blocks, and three
 LEAST = {np.float32: 2.0**-149, np.float64: 2.0**-1074}
 
 mp = mpmath.MPContext()
@@ -134,12 +134,14 @@ def placed(n: int, filler: Any, odd: tuple[Any, ...], dtype: Float) -> Iterator[
 
 
 def views(row: Array) -> Iterator[tuple[str, Array, int, Any]]:
-    """The row alone, as one of a few, of many and as a column of a few; and where its result is among the others'."""
+    """The row alone, among a few or many rows or columns; and where its result is among theirs."""
     other = np.linspace(-1, 1, row.size).astype(row.dtype)
+    few, many = [other, row, other], [other] * 5 + [row] + [other] * 13
     yield "alone", row, -1, ()
-    yield "among rows", np.stack([other, row, other]), -1, 1
-    yield "among many rows", np.stack([other] * 5 + [row] + [other] * 13), -1, 5
-    yield "among columns", np.stack([other, row, other], axis=1), 0, 1
+    yield "among rows", np.stack(few), -1, 1
+    yield "among many rows", np.stack(many), -1, 5
+    yield "among columns", np.stack(few, axis=1), 0, 1
+    yield "among many columns", np.stack(many, axis=1), 0, 5
 
 
 @both_types

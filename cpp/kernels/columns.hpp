@@ -148,6 +148,14 @@ struct ColumnInput {
   }
 };
 
+KULLBACK_INLINE void keep(float* to, bool keeps_exponentials, Pack<float> logits, Pack<float> exponentials) {
+  if (keeps_exponentials) {
+    store(to, exponentials);
+  } else {
+    store(to, logits);
+  }
+}
+
 /// Keeps the results of up to 16 columns of logits that fit.
 KULLBACK_INLINE void keep_direct(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
                                  std::size_t first, std::size_t count, std::uint64_t fitting, DirectResults results,
@@ -172,11 +180,12 @@ class DirectPart {
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
     const ColumnInput logits{batch.in[0] + first_, batch.step[0], count_};
-    float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first_;
+    float* const to = batch.kept == nullptr ? nullptr : batch.kept + first_;
+    const bool keeps_exponentials = batch.keeps_exponentials;
     columns_.read(
         row, end, [=](std::size_t at) KULLBACK_INLINE_LAMBDA { return logits.row(at, -Constants<float>::infinity); },
-        [=](std::size_t at, Pack<float>, Pack<float> y) KULLBACK_INLINE_LAMBDA {
-          if (to != nullptr) store(to + at * tile_rows, y);
+        [=](std::size_t at, Pack<float> z, Pack<float> exponentials) KULLBACK_INLINE_LAMBDA {
+          if (to != nullptr) keep(to + at * tile_rows, keeps_exponentials, z, exponentials);
         });
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
@@ -199,11 +208,11 @@ KULLBACK_OUT_OF_LINE void read_short_columns_directly(const ColumnBatch<float>& 
   for (std::size_t first = 0; first < batch.columns; first += some) {
     const std::size_t count = batch.columns - first < some ? batch.columns - first : some;
     const ColumnInput in{batch.in[0] + first, batch.step[0], count};
-    float* const to = batch.exponentials == nullptr ? nullptr : batch.exponentials + first;
+    float* const to = batch.kept == nullptr ? nullptr : batch.kept + first;
     const auto state_of = [=](std::size_t row) KULLBACK_INLINE_LAMBDA {
       const auto logits = in.row(row, -Constants<float>::infinity);
       const auto exponentials = direct_exp(logits);
-      if (to != nullptr) store(to + row * tile_rows, exponentials);
+      if (to != nullptr) keep(to + row * tile_rows, batch.keeps_exponentials, logits, exponentials);
       return DirectState{logits, exponentials, broadcast_like<DirectState::Wide>(0.0)};
     };
     double most[some], mass[some];
@@ -412,12 +421,19 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_masses_at_fixed_point(const ColumnBatch<
   for_column_groups(batch, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
     const GroupedInput logits(batch, z, ahead, first, count);
     V most = broadcast_like<V>(-Constants<double>::infinity);
-    for (std::size_t row = 0; row < batch.n; ++row) most = max(logits[row], most);
+    double* const kept = batch.kept == nullptr ? nullptr : batch.kept + first;
+    double* const logits_to = batch.keeps_exponentials ? nullptr : kept;
+    double* const exponentials_to = batch.keeps_exponentials ? kept : nullptr;
+    for (std::size_t row = 0; row < batch.n; ++row) {
+      const V some = logits[row];
+      most = max(some, most);
+      if (logits_to != nullptr) store(logits_to + row * tile_rows, some);
+    }
     const FixedPointScale<V> scale(most);
     FixedPointSum<V::bytes> sums[lanes];
     for (std::size_t row = 0; row < batch.n; ++row) {
       const V exponentials = scale.exponential(logits[row]);
-      if (batch.exponentials != nullptr) store(batch.exponentials + row * tile_rows + first, exponentials);
+      if (exponentials_to != nullptr) store(exponentials_to + row * tile_rows, exponentials);
       sums[row % lanes].add(exponentials);
     }
     const auto sum = merged(sums).total();
@@ -486,29 +502,29 @@ template <class Op, class T>
 void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& states) {
   if constexpr (has_direct_way<Op, T>) {
     if (batch.n > 0 && batch.n <= Pack<T>::size && !looks_ahead<1>(batch)) {
-      read_short_columns_directly(batch, setting, states, read_columns_widely<Full<Op>, T>);
+      read_short_columns_directly(batch, setting, states, read_columns_widely<Op, T>);
     } else {
-      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Full<Op>, T>);
+      read_parts<DirectPart>(batch, setting, states, read_columns_widely<Op, T>);
     }
   } else if constexpr (has_moment_way<Op, T> || has_labelled_way<Op, T>) {
-    read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Full<Op>, T>);
+    read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Op, T>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);
     } else {
-      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Full<Op>, T>);
+      read_parts<NarrowPart<Op>>(batch, setting, states, read_columns_widely<Op, T>);
     }
   } else {
     if constexpr (has_fixed_point_way<Op, T>) {
       if (setting.one == 1) {
-        return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Full<Op>, T>);
+        return read_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
       }
     }
     if constexpr (has_fixed_point_labels<Op, T>) {
       if (setting.one == 1) {
-        return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Full<Op>, T>);
+        return read_labelled_columns_at_fixed_point(batch, setting, states, read_columns_widely<Op, T>);
       }
     }
-    read_columns_widely<Full<Op>>(batch, setting, states, 0, batch.columns);
+    read_columns_widely<Op>(batch, setting, states, 0, batch.columns);
   }
 }

@@ -12,6 +12,9 @@
 /// A multiple of softmax(z) is exp(z) times a number of the row, which has two parts, so that the result is rounded
 /// once; it is within 1.8 ULP. The exponentials are those of the sum: they may have been kept, and need not be taken
 /// again.
+///
+/// sum y (max z - z) of weights y, labels or the exponentials themselves, is max z sum y - sum y z, products of float32
+/// that are exact in float64.
 
 constexpr int direct_shift = 64;          ///< exponentials are scaled by 2^64
 constexpr float direct_lowest = -131.0F;  ///< the least logit whose exponential is normal then; less counts as that
@@ -69,13 +72,13 @@ struct DirectState {
   }
 };
 
-/// What is known of two lanes together. A sum that is 0 anyway need not be added; where b has one, a has.
-KULLBACK_INLINE DirectState merged(const DirectState& a, const DirectState& b, bool sum_of_a = true,
-                                   bool sum_of_b = true) {
+/// What is known of two lanes together. Sums that are 0 anyway need not be added; where b has one, a has.
+KULLBACK_INLINE DirectState merged(const DirectState& a, const DirectState& b, bool a_has_sum = true,
+                                   bool b_has_sum = true) {
   auto sum = widen(min(b.largest, a.largest));
-  if (sum_of_b) {
+  if (b_has_sum) {
     sum = (a.sum + b.sum) + sum;
-  } else if (sum_of_a) {
+  } else if (a_has_sum) {
     sum = a.sum + sum;
   }
   return {max(a.most, b.most), max(a.largest, b.largest), sum};
@@ -287,8 +290,9 @@ struct DirectMoments {
 
   /// The first ones.
   KULLBACK_INLINE void begin(Pack<float> weights, Pack<float> logits) {
-    mass = widen(weights);
-    moment = mass * widen(logits);
+    // Of -0 a sum that begins with 0 makes 0.
+    mass = widen(weights) + 0;
+    moment = fma(mass, widen(logits), 0);
   }
   KULLBACK_INLINE void add(Pack<float> weights, Pack<float> logits) {
     const Wide y = widen(weights);
@@ -297,13 +301,15 @@ struct DirectMoments {
   }
 
   /// sum y (max z - z), if it is exact enough for what the rest of the result, at least min(S', 1) / 2 sum y, leaves of
-  /// it: of all that is added and taken away, errors are below 2^-45.
+  /// it: of all that is added and taken away, errors are below 2^-45. What exponentials of logits below direct_lowest
+  /// weigh too much counts up to 2^8 times then: S' has to be larger.
   template <class V, class M>
   KULLBACK_INLINE static V information(V max, V mass_of_logits, V mass, V moment, M& fits) {
-    constexpr double least_share = 0x1p-17;
+    constexpr double least_share = 0x1p-17, least_mass = direct_least_mass * 0x1p10;
     const V information = fma(max, mass, -moment);
     const V rest = 0.5 * min(broadcast_like<V>(1.0), mass_of_logits) * mass;
-    fits = fits & (information + rest >= abs(max) * mass * least_share) & (information - information == 0);
+    fits = fits & (information + rest >= abs(max) * mass * least_share) & (information - information == 0) &
+           (mass_of_logits >= least_mass);
     return zero_where(information < 0, information);
   }
 };

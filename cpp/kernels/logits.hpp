@@ -226,18 +226,8 @@ struct EntropyFromLogits {
   }
 };
 
-/// The same of float32 data in float32 lanes, but not exact enough for gradients, which are differences from it.
-struct EntropyByMoments : EntropyFromLogits {};
 template <>
-constexpr bool is_moment<EntropyByMoments> = true;
-template <>
-struct ValueOf<EntropyFromLogits, float> {
-  using Type = EntropyByMoments;
-};
-template <>
-struct InFull<EntropyByMoments> {
-  using Type = EntropyFromLogits;
-};
+constexpr bool is_moment<EntropyFromLogits> = true;
 
 /// Up to here the series in the gap serve.
 constexpr double near_gap = 0.34;

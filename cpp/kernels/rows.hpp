@@ -42,20 +42,6 @@ struct ReadingOf {
   using Type = Op;
 };
 
-/// What makes the values of an operation on data of type T, but not what its gradients know.
-template <class Op, class T>
-struct ValueOf {
-  using Type = Op;
-};
-
-/// What reads the rows that an operation's shorter way is not good enough for, and adds up blocks.
-template <class Op>
-struct InFull {
-  using Type = Op;
-};
-template <class Op>
-using Full = typename InFull<Op>::Type;
-
 // What an operation knows of its logits -------------------------------------------------------------------------------
 
 /// The largest logits of a row (N are numbers) or of columns (lanes). One of them, the first, is left out of sums:
@@ -383,15 +369,15 @@ KULLBACK_INLINE std::uint64_t read_sixteen_by_sixteen(std::size_t rows, ReadSome
   return done;
 }
 
-/// Makes results of up to 16 rows. `read_row(row, take)` calls take(lanes) with the lanes of a row, in one place: they
+/// Makes results of up to 16 rows. `take_row(row, take)` calls take(lanes) with the lanes of a row, in one place: they
 /// are a large loop. One bit per row tells whether it is good.
-template <class ReadRow>
-KULLBACK_INLINE std::uint64_t fold_rows(std::size_t count, DirectResults out, ReadRow read_row) {
+template <class TakeRow>
+KULLBACK_INLINE std::uint64_t fold_rows(std::size_t count, DirectResults out, TakeRow take_row) {
   const bool together = count > few_rows;
   std::uint64_t fitting = 0;
   DirectRows rows;
   for (std::size_t row = 0; row < count; ++row) {
-    read_row(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA {
+    take_row(row, [&](const DirectRow& lanes) KULLBACK_INLINE_LAMBDA {
       if (together) {
         rows.put(row, lanes);
       } else {
@@ -466,17 +452,17 @@ struct RowMoments {
   DirectState::Wide information, mass;
   std::uint64_t fitting;
 
-  /// `read_row(row, moments, take)` has take(lanes) note those of a row's logits; it tells whether its weights are
+  /// `take_row(row, moments, take)` has take(lanes) note those of a row's logits; it tells whether its weights are
   /// good.
-  template <class ReadRow>
-  KULLBACK_INLINE RowMoments(std::size_t count, DirectResults out, ReadRow read_row) {
+  template <class TakeRow>
+  KULLBACK_INLINE RowMoments(std::size_t count, DirectResults out, TakeRow take_row) {
     using Wide = DirectState::Wide;
     double masses[DirectRows::lanes], moments[DirectRows::lanes];
     std::uint64_t good = 0;
     fitting = fold_rows(count, out, [&](std::size_t row, auto take) KULLBACK_INLINE_LAMBDA {
       DirectMoments of_row;
       of_row.clear();
-      good |= std::uint64_t{read_row(row, of_row, take)} << row;
+      good |= std::uint64_t{take_row(row, of_row, take)} << row;
       masses[row] = sum_of_lanes(of_row.mass);
       moments[row] = sum_of_lanes(of_row.moment);
     });
@@ -493,7 +479,7 @@ struct RowMoments {
 /// read_row: those with weights other than 1 among them.
 KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& batch, int z, RowStates& states) {
   return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
-    const auto read_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
+    const auto take_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
       const auto input = [&](int k) KULLBACK_INLINE_LAMBDA {
         const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
         prefetch_ahead(from, batch.row_stride[k], batch.n, z + 1);
@@ -514,7 +500,7 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& bat
                      }));
       return all(valid);
     };
-    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first}, read_row);
+    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first}, take_row);
     store_wide(states.hi[LossSum::labelled] + first, sums.information, count);
     store_wide(states.hi[LossSum::labelled_mass] + first, sums.mass, count);
     // What smoothing would need besides stays 0.
@@ -525,17 +511,17 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_labelled_rows(const RowBatch<float>& bat
   });
 }
 
-/// Whether an operation makes S' of logits and sum (max z - z) exp(z - max z).
+/// Whether an operation makes S' of logits and sum (max z - z) exp(z - max z), and nothing else.
 template <class Op>
 constexpr bool is_moment = false;
 template <class Op, class T>
 constexpr bool has_moment_way = is_moment<Op> && same<T, float>;
 
-/// Those of rows, by their exponentials as weights.
+/// S' and sum (max z - z) exp(z - max z) of rows, whose exponentials are the weights.
 KULLBACK_OUT_OF_LINE std::uint64_t read_moments(const RowBatch<float>& batch, RowStates& states) {
   using Wide = DirectState::Wide;
   return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
-    const auto read_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
+    const auto take_row = [&](std::size_t row, DirectMoments& moments, auto take) KULLBACK_INLINE_LAMBDA {
       const float* const z = batch.in[0] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[0];
       prefetch_ahead(z, batch.row_stride[0], batch.n, 1);
       take(DirectRow(z, batch.n,
@@ -544,7 +530,7 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_moments(const RowBatch<float>& batch, Ro
       return true;
     };
     double unit[DirectRows::lanes];
-    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first, unit}, read_row);
+    const RowMoments sums(count, {states.max[0] + first, states.hi[0] + first, unit}, take_row);
     store_wide(states.hi[1] + first, sums.information * load_wide<sizeof(Wide)>(unit, count, 0), count);
     for (int k = 0; k < 2; ++k) store_wide(states.lo[k] + first, broadcast_like<Wide>(0.0), count);
     return sums.fitting;
@@ -604,7 +590,9 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   }
   std::uint64_t done_before = 0;
   if constexpr (has_direct_way<Op, T>) done_before = read_rows_directly(batch, states);
-  if constexpr (has_moment_way<Op, T>) done_before = read_moments(batch, states);
+  if constexpr (has_moment_way<Op, T>) {
+    if (is_plain(setting)) done_before = read_moments(batch, states);
+  }
   if constexpr (has_labelled_way<Op, T>) {
     const bool has_weights = Op::logits_from == 2 && batch.rows != 0 && batch.n != 0 && batch.in[0][0] != 1;
     if (is_plain(setting) && !has_weights) done_before = read_labelled_rows(batch, Op::logits_from, states);
@@ -613,7 +601,8 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   std::ptrdiff_t to_next[max_inputs];
   for (int k = 0; k < Op::inputs; ++k) {
     in[k] = batch.in[k];
-    to_next[k] = to_next_row(batch, k);
+    // After a shorter way, few rows are left.
+    to_next[k] = has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T> ? 0 : to_next_row(batch, k);
   }
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = (done_before >> row & 1) != 0;
@@ -626,7 +615,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
       }
       states.lo[0][row] = 0;
     }
-    if (!done) read_row<Full<Op>>(in, batch.n, batch.normalizers, setting, states, row, to_next);
+    if (!done) read_row<Op>(in, batch.n, batch.normalizers, setting, states, row, to_next);
     for (int k = 0; k < Op::inputs; ++k) in[k] += batch.row_stride[k];
   }
 }
