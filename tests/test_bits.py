@@ -434,6 +434,9 @@ def test_extreme_rows_beside_others(length, few, dtype, target, same_bits):
                 assert same_bits(of(np.asfortranarray(z)), want)
                 columns = np.asfortranarray(z)
                 assert same_bits(of(columns, out=columns), want)
+                crowding = np.empty((length, 2_048), dtype)[:, :count].T
+                crowding[...] = z
+                assert same_bits(of(crowding, out=columns), want)
                 apart = np.empty((count, length + 3), dtype)
                 assert same_bits(of(z, out=apart[:, 1:-2]), want)
                 assert same_bits(of(z, out=apart[:, 2:][:, :length]), want)
