@@ -36,6 +36,7 @@ namespace {
 #include "kernels/transpose.hpp"
 #include "kernels/states.hpp"
 #include "kernels/direct.hpp"
+#include "kernels/direct_rows.hpp"
 #include "kernels/fixed_point.hpp"
 #include "kernels/narrow.hpp"
 #include "kernels/rows.hpp"
