@@ -22,13 +22,14 @@ void evaluate_row(const RowKernel<T>& kernel, RowBatch<T> batch, const Setting& 
       kernel.normalizer->rows(batch, how_far, row);
       kernel.normalizer->finish(row, 1, how_far);
     };
+    bool known = false;
     if (kernel.shortcut != nullptr && setting.one == 1) {
       kernel.shortcut->rows(batch, setting, normalizers);
       kernel.shortcut->finish(normalizers, 1, setting);
       if (!std::isnan(normalizers.hi[0][0])) return copy_row(normalizers, 0, states, 0);
-    } else {
-      normalize(0, Setting{}, normalizers);
+      known = !std::isnan(normalizers.hi[RowStates::log_sum][0]);
     }
+    if (!known) normalize(0, Setting{}, normalizers);
     refine_normalizers<T>(normalizers, 1, normalize);
     batch.normalizers = &normalizers;
   }

@@ -99,7 +99,8 @@ struct RowKernel {
   void (*finish)(RowStates& states, std::size_t rows, const Setting& setting);
   /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
-  /// Makes the same in natural units, and sooner, of most rows; NaN of those it is not exact enough for. Or null.
+  /// Makes the same in natural units, and sooner, of most rows; NaN of those it is not exact enough for, whose first
+  /// logarithm of a sum is NaN, too, unless they are as good as the normalizer's. Or null.
   const RowKernel* shortcut;
   /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
   std::size_t short_row;

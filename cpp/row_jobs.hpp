@@ -415,15 +415,29 @@ class RowJob {
     const bool few = left < tile.rows / 8;
     if (!few) {
       normalizers = states;
+      complete(kernel, tile, normalizers);
       evaluate_normalized(kernel, tile, setting, normalizers, full);
     }
     for (std::size_t r = 0; r < tile.rows; ++r) {
       if (!std::isnan(states.hi[0][r])) continue;
       if (few) {
         copy_row(states, r, normalizers, 0);
+        complete(kernel, tile.row(r), normalizers);
         evaluate_normalized(kernel, tile.row(r), setting, normalizers, full);
       }
       copy_row(full, few ? 0 : r, states, r);
+    }
+  }
+
+  /// Has the normalizer find what the shortcut left unknown.
+  void complete(const RowKernel<T>& kernel, const Tile& tile, RowStates& normalizers) {
+    const double* const known = normalizers.hi[RowStates::log_sum];
+    if (std::none_of(known, known + tile.rows, [](double log_sum) { return std::isnan(log_sum); })) return;
+    RowStates all;
+    read(*kernel.normalizer, tile, Setting{}, nullptr, all);
+    kernel.normalizer->finish(all, tile.rows, Setting{});
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      if (std::isnan(known[r])) copy_row(all, r, normalizers, r);
     }
   }
 

@@ -76,7 +76,7 @@ Partial reciprocal_log(double base) {
 /// Up to which length rows are done sooner as columns: measured.
 template <class Op, class T>
 constexpr std::size_t short_row() {
-  if constexpr (has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T>) return longest_short_row;
+  if constexpr (is_read_directly<Op, T>) return longest_short_row;
   if constexpr (Op::reads == Reads::normalizers) return 0;
   return Op::reads == Reads::maxima || has_narrow_way<Op, T> || sizeof(T) == sizeof(double) ? 24 : 15;
 }

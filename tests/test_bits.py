@@ -445,6 +445,28 @@ def test_extreme_rows_beside_others(length, few, dtype, target, same_bits):
             assert same_bits(kullback.softmax(z[one]), softmax[one])
 
 
+@pytest.mark.parametrize("measure", ["kl_divergence_from_logits", "js_divergence_from_logits"])
+@pytest.mark.parametrize("length", [1, 2, 10, 16, 17, 25, 70, 300, 4_097, 9_000])
+def test_divergences_of_extreme_rows(measure, length, dtype, target, same_bits):
+    """Near rows and far ones, masked ones and such as lie far from 0 are each read in a way of their own."""
+    count = 200 if length < 4_000 else 65
+    p = extreme_rows(count, length, dtype)
+    rng = np.random.default_rng(length + 1)
+    distances = 2.0 ** rng.uniform(-16, 4, (count, 1))
+    q = (p + distances * rng.standard_normal(p.shape)).astype(dtype)
+    q[3::5] = p[3::5]
+    p[::4, length // 2] = q[::8, length // 2] = -np.inf
+    q[5::9, 0] -= 140
+    compute = getattr(kullback, measure)
+    with runtime.threads(1), runtime.target(target):
+        want = np.concatenate([compute(x[None], y[None]) for x, y in zip(p, q, strict=True)])
+    for n in (1, 2):
+        with runtime.threads(n), runtime.target(target):
+            assert same_bits(compute(p, q), want)
+            assert same_bits(compute(np.ascontiguousarray(p.T), np.ascontiguousarray(q.T), axis=0), want)
+            assert same_bits(compute(p[::-1], np.asfortranarray(q)[::-1]), want[::-1])
+
+
 @pytest.mark.parametrize("length", [3, 10, 24, 25, 70, 4_096, 4_097, 9_000])
 def test_extreme_rows_with_labels(length, dtype, target, same_bits):
     count = 200 if length < 4_000 else 65

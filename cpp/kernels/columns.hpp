@@ -30,7 +30,9 @@ KULLBACK_INLINE const ColumnSum& merged(ColumnSum (&sums)[Lanes]) {
 /// Bytes of columns that are worked on together: fewer where most columns have a shorter way.
 template <class Op, class T>
 constexpr int column_bytes =
-    is_mass<Op> || is_moment<Op> || is_labelled<Op> || has_narrow_way<Op, T> ? small_group_bytes : Group<double>::bytes;
+    is_mass<Op> || is_moment<Op> || is_labelled<Op> || has_divergence_way<Op, T> || has_narrow_way<Op, T>
+        ? small_group_bytes
+        : Group<double>::bytes;
 
 /// Sums `count` columns, column_bytes of lanes or fewer, from `first` on.
 ///
@@ -130,8 +132,6 @@ KULLBACK_INLINE void keep_fitting(const double* from, std::uint64_t fitting, std
     if ((fitting >> i & 1) != 0) to[i] = from[i];
   }
 }
-
-constexpr double no_low_parts[Pack<float>::size] = {};
 
 // What reads up to 16 columns: begin; read of rows [row, end), 16 from a multiple of that on or what is left; finish.
 // Of `inputs` arrays the rows are asked for ahead.
@@ -356,6 +356,51 @@ class MomentPart {
   std::size_t first_, count_;
 };
 
+/// Two arrays of logits.
+class DivergencePart {
+ public:
+  static constexpr int inputs = 2;
+
+  KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+    first_ = first;
+    count_ = count;
+    range_ = {};
+    for (std::size_t lane = 0; lane < used(batch.n); ++lane) of_lane_[lane].clear();
+  }
+  KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
+    const ColumnInputs<inputs> in(batch, first_, count_);
+    DirectDivergence::Range range = range_;
+    for (; row < end; ++row) of_lane_[row % lanes].add(in.in[0].row(row, 0), in.in[1].row(row, 0), range);
+    range_ = range;
+  }
+  KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,
+                              ReadWidely<float> read_widely) {
+    DirectDivergences of_columns;
+    for (int k = 0; k < DirectDivergence::count; ++k) {
+      const auto sum_of_lane = [=](std::size_t lane) KULLBACK_INLINE_LAMBDA { return of_lane_[lane].sums[k]; };
+      store(of_columns.sums[k], sum_of_used(used(batch.n), sum_of_lane));
+    }
+    store(of_columns.max[0], widen(range_.p_most));
+    store(of_columns.max[1], widen(range_.q_most));
+    const std::uint64_t every = (std::uint64_t{1} << count_) - 1;
+    const std::uint64_t fitting = every & of_columns.finish() & to_word(range_.valid);
+    if (fitting != every) read_widely(batch, setting, states, first_, count_);
+    for (int k = 0; k < 2; ++k) keep_fitting(of_columns.max[k], fitting, every, states.max[k] + first_, count_);
+    for (int k = 0; k < DirectDivergence::count; ++k) {
+      keep_fitting(of_columns.sums[k], fitting, every, states.hi[k] + first_, count_);
+      keep_fitting(no_low_parts, fitting, every, states.lo[k] + first_, count_);
+    }
+  }
+
+ private:
+  static constexpr std::size_t lanes = DirectState::lanes;
+  KULLBACK_INLINE static std::size_t used(std::size_t n) { return n < lanes ? n : lanes; }
+
+  DirectDivergence of_lane_[lanes];
+  DirectDivergence::Range range_;
+  std::size_t first_, count_;
+};
+
 /// Reads all columns, part by part, or where memory is asked for ahead all parts together: some rows of one, the same
 /// rows of the next. What lies on the lines and pages of these rows is used before it is gone.
 template <class Part>
@@ -508,6 +553,8 @@ void columns(const ColumnBatch<T>& batch, const Setting& setting, RowStates& sta
     }
   } else if constexpr (has_moment_way<Op, T> || has_labelled_way<Op, T>) {
     read_parts<MomentPart<Op::inputs>>(batch, setting, states, read_columns_widely<Op, T>);
+  } else if constexpr (has_divergence_way<Op, T>) {
+    read_parts<DivergencePart>(batch, setting, states, read_columns_widely<Op, T>);
   } else if constexpr (has_narrow_way<Op, T>) {
     if (batch.n <= Pack<T>::size && !looks_ahead<Op::inputs>(batch)) {
       read_short_columns_narrowly<Op>(batch, setting, states);

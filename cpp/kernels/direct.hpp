@@ -37,6 +37,30 @@ KULLBACK_INLINE Simd<float, B> normal_exp(Simd<float, B> x) {
   return fma(scale, rest, scale);
 }
 
+/// The same as scale (1 + rest), good to 2^-28: what is rounded to float32 is small beside the scale, a power of
+/// 2^(1/16).
+template <int B>
+struct FineExp {
+  Simd<float, B> scale, rest;
+
+  KULLBACK_INLINE Simd<double, 2 * B> value() const { return fma(widen(scale), widen(rest), widen(scale)); }
+};
+template <int Shift, int B>
+KULLBACK_INLINE FineExp<B> fine_exp(Simd<float, B> x) {
+  using C = Constants<float>;
+  using P = Polynomials<float>;
+  constexpr int steps = 16;
+  constexpr float shift = 0x1.8p23F + Shift * steps;
+  const auto shifted = fma(x, C::log2_e * steps, broadcast<float, B>(shift));
+  const auto k = shifted - shift;
+  const auto r = fma(k, -C::ln2_lo / steps, fma(k, -C::ln2_hi / steps, x));
+  const auto steps_up = to_bits(shifted);
+  const auto power = to_bits(look_up<0>(P::powers, steps_up)) + shift_left<Real<float>::mantissa_bits - 4>(steps_up);
+  const auto& c = P::fine_exp_tail;
+  const auto tail = fma(fma(r, c[0], broadcast<float, B>(c[1])), r, broadcast<float, B>(c[2]));
+  return {from_bits<float>(power), r + fma(r * r, tail, look_up<0>(P::power_rests, steps_up))};
+}
+
 /// NaN stays.
 template <int B>
 KULLBACK_INLINE Simd<float, B> not_too_low(Simd<float, B> x) {
@@ -95,6 +119,8 @@ template <std::size_t Step>
 KULLBACK_INLINE DirectState folded(const DirectState& a, const DirectState& b) {
   return merged(runs_of<Step, false>(a, b), runs_of<Step, true>(a, b));
 }
+
+constexpr double no_low_parts[Pack<float>::size] = {};
 
 /// What results are made of: the largest logit, and the sum of all exponentials but the largest one relative to that.
 struct DirectResults {
@@ -311,6 +337,80 @@ struct DirectMoments {
     fits = fits & (information + rest >= abs(max) * mass * least_share) & (information - information == 0) &
            (mass_of_logits >= least_mass);
     return zero_where(information < 0, information);
+  }
+};
+
+/// What the divergence of two arrays of logits is made of: sum exp(p), sum exp(q) and sum exp(p) (p - q), in lanes of
+/// elements i mod 16.
+struct DirectDivergence {
+  using Wide = DirectState::Wide;
+  static constexpr int count = 3;
+  Wide sums[count];
+
+  /// The largest logits; and where it does not matter if a logit of q lies below direct_lowest, for p's does, too.
+  struct Range {
+    Pack<float> p_most = broadcast(-Constants<float>::infinity), q_most = p_most;
+    Mask<float> valid = broadcast(0.0F) == 0;
+  };
+
+  KULLBACK_INLINE void clear() { sums[0] = sums[1] = sums[2] = broadcast_like<Wide>(0.0); }
+
+  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q, Range& range) {
+    add(p, q, range, [](Pack<float> scale) KULLBACK_INLINE_LAMBDA { return scale; });
+  }
+  /// Of the last elements of a row, `there` tells which lanes hold one.
+  KULLBACK_INLINE void add_rest(Pack<float> p, Pack<float> q, Mask<float> there, Range& range) {
+    add(p, q, range, [=](Pack<float> scale) KULLBACK_INLINE_LAMBDA { return select(there, scale, 0); });
+  }
+
+ private:
+  /// `scaled` gives what exponentials are multiplied by.
+  template <class Scaled>
+  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q, Range& range, Scaled scaled) {
+    range.p_most = max(p, range.p_most);
+    range.q_most = max(q, range.q_most);
+    range.valid = range.valid & ((q >= direct_lowest) | (broadcast(direct_lowest) >= p));
+    const auto p_logits = not_too_low(p), q_logits = not_too_low(q);
+    const auto exponential = [=](Pack<float> logits) KULLBACK_INLINE_LAMBDA {
+      auto exp = fine_exp<direct_shift>(logits);
+      exp.scale = scaled(exp.scale);
+      return exp.value();
+    };
+    const Wide weights = exponential(p_logits);
+    sums[0] = sums[0] + weights;
+    sums[1] = sums[1] + exponential(q_logits);
+    sums[2] = fma(weights, widen(p_logits) - widen(q_logits), sums[2]);
+  }
+};
+
+/// Of 16 rows or columns, or fewer: their sums; then S' of both and sum exp(p - max p) (p - max p - q + max q), as
+/// FarDivergence has them.
+struct DirectDivergences {
+  static constexpr std::size_t rows = DirectState::lanes;
+  double sums[DirectDivergence::count][rows], max[2][rows];
+
+  KULLBACK_INLINE void clear() {
+    for (auto& sum : sums) store(sum, broadcast_like<DirectState::Wide>(0.0));
+    for (auto& most : max) store(most, broadcast_like<DirectState::Wide>(0.0));
+  }
+
+  /// Makes results; one bit per row tells whether they are good.
+  KULLBACK_OUT_OF_LINE std::uint64_t finish() {
+    std::uint64_t fitting = 0;
+    for_rows(rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA {
+      auto fits = broadcast(0.0) == 0;
+      const auto moment = fma(lanes.load(max[1]) - lanes.load(max[0]), lanes.load(sums[0]), lanes.load(sums[2]));
+      lanes.store(sums[2], moment);
+      for (int k = 1; k >= 0; --k) {
+        const auto most = lanes.load(max[k]), mass = lanes.load(sums[k]);
+        const auto unit = exp_of_gap(exactly<Spare>(-most), 1).hi * from_exponent<double>(-direct_shift);
+        fits = fits & (most >= direct_least_max) & (broadcast(direct_largest_max) >= most) & (mass == mass);
+        lanes.store(sums[k], fma(mass, unit, -1));
+        if (k == 0) lanes.store(sums[2], moment * unit);
+      }
+      fitting |= to_word(fits) << lanes.first;
+    });
+    return fitting;
   }
 };
 

@@ -158,3 +158,46 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_moments(const RowBatch<float>& batch, Ro
     return sums.fitting;
   });
 }
+
+/// The masses of two arrays of logits, and what their divergence is made of; one bit per row tells which are done.
+KULLBACK_OUT_OF_LINE std::uint64_t read_divergences(const RowBatch<float>& batch, RowStates& states) {
+  using Wide = DirectState::Wide;
+  constexpr std::size_t lanes = DirectState::lanes;
+  return read_sixteen_by_sixteen(batch.rows, [&](std::size_t first, std::size_t count) KULLBACK_INLINE_LAMBDA {
+    DirectDivergences of_rows;
+    of_rows.clear();
+    std::uint64_t valid = 0;
+    for (std::size_t row = 0; row < count; ++row) {
+      const auto input = [&](int k) KULLBACK_INLINE_LAMBDA {
+        const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(first + row) * batch.row_stride[k];
+        prefetch_ahead(from, batch.row_stride[k], batch.n, 2);
+        return from;
+      };
+      const float *const p = input(0), *const q = input(1);
+      DirectDivergence::Range range;
+      DirectDivergence of_row;
+      of_row.clear();
+      std::size_t i = 0;
+      for (; i + lanes <= batch.n; i += lanes) of_row.add(load(p + i), load(q + i), range);
+      if (i < batch.n) {
+        const std::size_t rest = batch.n - i;
+        const auto load_rest = [=](const float* from)
+                                   KULLBACK_INLINE_LAMBDA { return partial_load(from + i, rest, direct_lowest); };
+        of_row.add_rest(load_rest(p), load_rest(q), lane_numbers<float>() < static_cast<float>(rest), range);
+      }
+      for (int k = 0; k < DirectDivergence::count; ++k) of_rows.sums[k][row] = sum_of_lanes(of_row.sums[k]);
+      of_rows.max[0][row] = double{largest_lane(range.p_most)};
+      of_rows.max[1][row] = double{largest_lane(range.q_most)};
+      valid |= std::uint64_t{all(range.valid)} << row;
+    }
+    const std::uint64_t fitting = of_rows.finish();
+    const auto keep = [=](const double* from, double* to)
+                          KULLBACK_INLINE_LAMBDA { store_wide(to + first, load<double, sizeof(Wide)>(from), count); };
+    for (int k = 0; k < 2; ++k) keep(of_rows.max[k], states.max[k]);
+    for (int k = 0; k < DirectDivergence::count; ++k) {
+      keep(of_rows.sums[k], states.hi[k]);
+      keep(no_low_parts, states.lo[k]);
+    }
+    return valid & fitting;
+  });
+}

@@ -379,6 +379,15 @@ constexpr bool is_moment = false;
 template <class Op, class T>
 constexpr bool has_moment_way = is_moment<Op> && same<T, float>;
 
+/// See DirectDivergence.
+template <class Op, class T>
+constexpr bool has_divergence_way = is_shortcut<Op> && same<T, float>;
+
+/// Whether most rows are read in float32 lanes, as logits.
+template <class Op, class T>
+constexpr bool is_read_directly =
+    has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T> || has_divergence_way<Op, T>;
+
 /// Rows of [weights,] labels and logits, the logits input `z`. Those that are left to read_row keep S' where it is
 /// good: it is to be the same for all sorts of labels.
 KULLBACK_OUT_OF_LINE void read_labelled_rows_at_fixed_point(const RowBatch<double>& batch, int z,
@@ -432,6 +441,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   }
   std::uint64_t done_before = 0;
   if constexpr (has_direct_way<Op, T>) done_before = read_rows_directly(batch, states);
+  if constexpr (has_divergence_way<Op, T>) done_before = read_divergences(batch, states);
   if constexpr (has_moment_way<Op, T>) {
     if (is_plain(setting)) done_before = read_moments(batch, states);
   }
@@ -444,7 +454,7 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   for (int k = 0; k < Op::inputs; ++k) {
     in[k] = batch.in[k];
     // After a shorter way, few rows are left.
-    to_next[k] = has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T> ? 0 : to_next_row(batch, k);
+    to_next[k] = is_read_directly<Op, T> ? 0 : to_next_row(batch, k);
   }
   for (std::size_t row = 0; row < batch.rows; ++row) {
     bool done = (done_before >> row & 1) != 0;
@@ -471,8 +481,7 @@ void merge(RowStates& total, const RowStates& next, std::size_t rows, const Sett
 
 template <class Op, class T>
 void finish(RowStates& states, std::size_t rows, const Setting& setting) {
-  for_rows<has_direct_way<Op, T> || has_moment_way<Op, T> || has_labelled_way<Op, T> ||
-           (is_shortcut<Op> && same<T, float>)>(
+  for_rows<is_read_directly<Op, T>>(
       rows, [&](RowLanes lanes) KULLBACK_INLINE_LAMBDA { Op::finish(states, lanes, setting.one); });
 }
 

@@ -29,6 +29,12 @@ struct Polynomials<float> {
       0x1.5554900000000p-3f,
       0x1.fffffc0000000p-2f,
   };
+  // fine_exp_tail: the same, |r| <= ln(2)/32; relative error 2^-37.36
+  static constexpr float fine_exp_tail[] = {
+      0x1.5559060000000p-5f,
+      0x1.55571c0000000p-3f,
+      0x1.0000000000000p-1f,
+  };
   // inverses: c near 1 / m, see logarithms in coefficients.py
   static constexpr float inverses[] = {
       0x1.3a85d80000000p+0f,
@@ -50,6 +56,44 @@ struct Polynomials<float> {
       0x1.c850000000000p-3f,
       0x1.4506000000000p-2f,
       0x1.9f64000000000p-2f,
+  };
+  // powers: of words, the sum of this and j 2^19 is 2^(j/16)
+  static constexpr float powers[] = {
+      0x1.0000000000000p+0f,
+      0x1.fb55860000000p-1f,
+      0x1.f72b840000000p-1f,
+      0x1.f387a60000000p-1f,
+      0x1.f06fe00000000p-1f,
+      0x1.edea640000000p-1f,
+      0x1.ebfdae0000000p-1f,
+      0x1.eab07e0000000p-1f,
+      0x1.ea09e60000000p-1f,
+      0x1.ea11480000000p-1f,
+      0x1.eace540000000p-1f,
+      0x1.ec49180000000p-1f,
+      0x1.ee89fa0000000p-1f,
+      0x1.f199be0000000p-1f,
+      0x1.f5818e0000000p-1f,
+      0x1.fa4afa0000000p-1f,
+  };
+  // power_rests: what 2^(j/16) is more than that, in units of it
+  static constexpr float power_rests[] = {
+      0x0.0p+0f,
+      0x1.8d96d40000000p-25f,
+      -0x1.9c0c220000000p-27f,
+      0x1.9649040000000p-25f,
+      0x1.1250020000000p-25f,
+      0x1.370be40000000p-25f,
+      -0x1.0a35500000000p-25f,
+      -0x1.00d8ac0000000p-27f,
+      0x1.26055c0000000p-26f,
+      -0x1.05cb440000000p-25f,
+      0x1.67a1ca0000000p-28f,
+      0x1.a3b5e40000000p-28f,
+      -0x1.f9c3040000000p-27f,
+      -0x1.6961b40000000p-28f,
+      -0x1.a5217c0000000p-28f,
+      0x1.61428e0000000p-28f,
   };
   // log1p_tail: (log1p(r) - r) / r^2, -0.056 <= r <= 1/16; relative error 2^-31.32
   static constexpr float log1p_tail[] = {

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -97,6 +98,15 @@ POLYNOMIALS = (
         -HALF_LN2,
         HALF_LN2,
         {"float": 5},
+    ),
+    Polynomial(
+        "fine_exp_tail",
+        "the same, |r| <= ln(2)/32",
+        exp_remainder,
+        lambda r: r * r / mpmath.exp(r),
+        -HALF_LN2 / 16,
+        HALF_LN2 / 16,
+        {"float": 3},
     ),
     Polynomial(
         "log1p_tail",
@@ -205,9 +215,12 @@ def worst(p: Polynomial, coefficients: list[float]) -> mpf:
 def tables() -> dict[tuple[str, str], list[str]]:
     """(name, dtype) -> hex literals, highest degree first, after a comment with the error."""
     inverses, logs = logarithms()
+    words, rests = powers()
     result = {
         ("inverses", "float"): ["// inverses: c near 1 / m, see logarithms in coefficients.py", *inverses],
         ("logarithms", "float"): ["// logarithms: -log(c)", *logs],
+        ("powers", "float"): ["// powers: of words, the sum of this and j 2^19 is 2^(j/16)", *words],
+        ("power_rests", "float"): ["// power_rests: what 2^(j/16) is more than that, in units of it", *rests],
     }
     for p in POLYNOMIALS:
         for dtype, terms in p.terms.items():
@@ -242,6 +255,19 @@ def logarithms() -> list[list[str]]:
         inverses.append(found[1].hex() + "f")
         logs.append(found[2].hex() + "f")
     return [inverses, logs]
+
+
+def powers() -> list[list[str]]:
+    """Hex literals that make 2^(j/16) of float32 words with j in the highest bits of the mantissa; and the rest."""
+    words, rests = [], []
+    for j in range(16):
+        exact = mpf(2) ** (mpf(j) / 16)
+        power = rounded(exact, "float")
+        (word,) = struct.unpack("<I", struct.pack("<f", power))
+        (less,) = struct.unpack("<f", struct.pack("<I", word - (j << 19)))
+        words.append(less.hex() + "f")
+        rests.append(rounded(exact / power - 1, "float").hex() + "f")
+    return [words, rests]
 
 
 def main() -> int:

@@ -513,27 +513,47 @@ KULLBACK_INLINE Simd<T, B> shift_left(Simd<T, B> a) {
   }
 }
 
-/// table[i] of the lowest three bits i of each lane, after `Shift` bits are dropped.
-template <int Shift, int B>
-KULLBACK_INLINE Simd<float, B> look_up(const float (&table)[8], Simd<std::uint32_t, B> bits) {
+/// table[i] of the lowest bits i of each lane, after `Shift` bits are dropped.
+template <int Shift, int B, std::size_t Size>
+KULLBACK_INLINE Simd<float, B> look_up(const float (&table)[Size], Simd<std::uint32_t, B> bits) {
+  static_assert(Size == 8 || Size == 16);
   if constexpr (!Simd<float, B>::leaf) {
     return {look_up<Shift>(table, bits.lower), look_up<Shift>(table, bits.upper)};
   } else {
     const auto index = bits.v >> Shift;
 #if KULLBACK_AVX512
-    const __m512 copies = _mm512_maskz_broadcast_f32x8(0xffff, _mm256_loadu_ps(table));
+    __m512 copies;
+    if constexpr (Size == 16) {
+      copies = _mm512_loadu_ps(table);
+    } else {
+      copies = _mm512_maskz_broadcast_f32x8(0xffff, _mm256_loadu_ps(table));
+    }
     return {_mm512_maskz_permutexvar_ps(0xffff, bit_cast<__m512i>(index), copies)};
 #elif KULLBACK_AVX2
-    if constexpr (B == 32) return {_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), bit_cast<__m256i>(index))};
+    if constexpr (B == 32) {
+      const auto eighth = [=](const float* from) KULLBACK_INLINE_LAMBDA {
+        return _mm256_permutevar8x32_ps(_mm256_loadu_ps(from), bit_cast<__m256i>(index));
+      };
+      if constexpr (Size == 8) return {eighth(table)};
+      // The sign tells which of two is taken.
+      return {_mm256_blendv_ps(eighth(table), eighth(table + 8), bit_cast<__m256>(index << 28))};
+    }
 #elif KULLBACK_NEON
     // Bytes 4 i, 4 i + 1, ... of the table.
-    const auto first_byte = (index & 7) * 0x04040404U + 0x03020100U;
-    const uint8x16x2_t bytes = {{vld1q_u8(reinterpret_cast<const std::uint8_t*>(table)),
-                                 vld1q_u8(reinterpret_cast<const std::uint8_t*>(table + 4))}};
-    return {bit_cast<typename Simd<float, B>::Register>(vqtbl2q_u8(bytes, bit_cast<uint8x16_t>(first_byte)))};
+    const auto first_byte = (index & (Size - 1)) * 0x04040404U + 0x03020100U;
+    const auto quarter = [=](std::size_t i) KULLBACK_INLINE_LAMBDA {
+      return vld1q_u8(reinterpret_cast<const std::uint8_t*>(table + i));
+    };
+    if constexpr (Size == 8) {
+      const uint8x16x2_t bytes = {{quarter(0), quarter(4)}};
+      return {bit_cast<typename Simd<float, B>::Register>(vqtbl2q_u8(bytes, bit_cast<uint8x16_t>(first_byte)))};
+    } else {
+      const uint8x16x4_t bytes = {{quarter(0), quarter(4), quarter(8), quarter(12)}};
+      return {bit_cast<typename Simd<float, B>::Register>(vqtbl4q_u8(bytes, bit_cast<uint8x16_t>(first_byte)))};
+    }
 #endif
     Simd<float, B> y;
-    for (std::size_t i = 0; i < Simd<float, B>::size; ++i) y.v[i] = table[index[i] & 7];
+    for (std::size_t i = 0; i < Simd<float, B>::size; ++i) y.v[i] = table[index[i] & (Size - 1)];
     return y;
   }
 }
