@@ -361,16 +361,19 @@ class DivergencePart {
  public:
   static constexpr int inputs = 2;
 
-  KULLBACK_INLINE void begin(const ColumnBatch<float>& batch, std::size_t first, std::size_t count) {
+  KULLBACK_INLINE void begin(const ColumnBatch<float>& /*batch*/, std::size_t first, std::size_t count) {
     first_ = first;
     count_ = count;
     range_ = {};
-    for (std::size_t lane = 0; lane < used(batch.n); ++lane) of_lane_[lane].clear();
   }
   KULLBACK_INLINE void read(const ColumnBatch<float>& batch, std::size_t row, std::size_t end) {
     const ColumnInputs<inputs> in(batch, first_, count_);
     DirectDivergence::Range range = range_;
-    for (; row < end; ++row) of_lane_[row % lanes].add(in.in[0].row(row, 0), in.in[1].row(row, 0), range);
+    if (row == 0) {
+      for (; row < end; ++row) of_lane_[row].begin(in.in[0].row(row, 0), in.in[1].row(row, 0), range);
+    } else {
+      for (; row < end; ++row) of_lane_[row % lanes].add(in.in[0].row(row, 0), in.in[1].row(row, 0), range);
+    }
     range_ = range;
   }
   KULLBACK_INLINE void finish(const ColumnBatch<float>& batch, const Setting& setting, RowStates& states,

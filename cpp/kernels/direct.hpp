@@ -355,31 +355,44 @@ struct DirectDivergence {
 
   KULLBACK_INLINE void clear() { sums[0] = sums[1] = sums[2] = broadcast_like<Wide>(0.0); }
 
-  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q, Range& range) {
-    add(p, q, range, [](Pack<float> scale) KULLBACK_INLINE_LAMBDA { return scale; });
+  /// The first ones.
+  KULLBACK_INLINE void begin(Pack<float> p, Pack<float> q, Range& range) {
+    const Terms terms(p, q, range);
+    sums[0] = terms.p.value();
+    sums[1] = terms.q.value();
+    sums[2] = fma(sums[0], terms.difference, 0);
   }
+  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q, Range& range) { add(Terms(p, q, range)); }
   /// Of the last elements of a row, `there` tells which lanes hold one.
   KULLBACK_INLINE void add_rest(Pack<float> p, Pack<float> q, Mask<float> there, Range& range) {
-    add(p, q, range, [=](Pack<float> scale) KULLBACK_INLINE_LAMBDA { return select(there, scale, 0); });
+    Terms terms(p, q, range);
+    terms.p.scale = select(there, terms.p.scale, 0);
+    terms.q.scale = select(there, terms.q.scale, 0);
+    add(terms);
   }
 
  private:
-  /// `scaled` gives what exponentials are multiplied by.
-  template <class Scaled>
-  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q, Range& range, Scaled scaled) {
-    range.p_most = max(p, range.p_most);
-    range.q_most = max(q, range.q_most);
-    range.valid = range.valid & ((q >= direct_lowest) | (broadcast(direct_lowest) >= p));
-    const auto p_logits = not_too_low(p), q_logits = not_too_low(q);
-    const auto exponential = [=](Pack<float> logits) KULLBACK_INLINE_LAMBDA {
-      auto exp = fine_exp<direct_shift>(logits);
-      exp.scale = scaled(exp.scale);
-      return exp.value();
-    };
-    const Wide weights = exponential(p_logits);
+  struct Terms {
+    FineExp<pack_bytes> p, q;
+    Wide difference;
+
+    KULLBACK_INLINE Terms(Pack<float> p_logits, Pack<float> q_logits, Range& range) {
+      range.p_most = max(p_logits, range.p_most);
+      range.q_most = max(q_logits, range.q_most);
+      range.valid = range.valid & ((q_logits >= direct_lowest) | (broadcast(direct_lowest) >= p_logits));
+      p_logits = not_too_low(p_logits);
+      q_logits = not_too_low(q_logits);
+      p = fine_exp<direct_shift>(p_logits);
+      q = fine_exp<direct_shift>(q_logits);
+      difference = widen(p_logits) - widen(q_logits);
+    }
+  };
+
+  KULLBACK_INLINE void add(const Terms& terms) {
+    const Wide weights = terms.p.value();
     sums[0] = sums[0] + weights;
-    sums[1] = sums[1] + exponential(q_logits);
-    sums[2] = fma(weights, widen(p_logits) - widen(q_logits), sums[2]);
+    sums[1] = sums[1] + terms.q.value();
+    sums[2] = fma(weights, terms.difference, sums[2]);
   }
 };
 
