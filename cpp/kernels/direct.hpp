@@ -264,6 +264,7 @@ class DirectColumns {
         keep(row, logits, exponentials);
         state_[row].most = logits;
         state_[row].largest = exponentials;
+        if (n_ <= lanes) continue;
         state_[row].sum = broadcast_like<DirectState::Wide>(0.0);
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), exponentials);
