@@ -58,7 +58,8 @@ KULLBACK_INLINE FineExp<B> fine_exp(Simd<float, B> x) {
   const auto power = to_bits(look_up<0>(P::powers, steps_up)) + shift_left<Real<float>::mantissa_bits - 4>(steps_up);
   const auto& c = P::fine_exp_tail;
   const auto tail = fma(fma(r, c[0], broadcast<float, B>(c[1])), r, broadcast<float, B>(c[2]));
-  return {from_bits<float>(power), r + fma(r * r, tail, look_up<0>(P::power_rests, steps_up))};
+  const auto power_rest = look_up<0>(P::power_rests, steps_up);
+  return {from_bits<float>(power), r + fma(r * r, tail, fma(r, power_rest, power_rest))};
 }
 
 /// NaN stays.

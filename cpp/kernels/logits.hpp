@@ -418,11 +418,15 @@ struct FarDivergence {
     if (lanes.spare) {
       finish_narrow(states, lanes);
     } else {
+      // The exponentials' relative error, 2^-59, counts sum p |a - b| times, and that is at most the divergence + 2 +
+      // the difference of the logarithms. It is to stay below half an ULP.
+      constexpr double least = 0x1p-2;
       const auto mean = quotient(lanes.load(states, moment), whole(lanes.load(states, 0), one));
       const auto p_sum = log_sum(states, lanes, 0, one), q_sum = log_sum(states, lanes, 1, one);
       const auto difference = sum_of(q_sum, -p_sum);
       auto y = sum_of(mean, difference);
-      y.hi = select(exact_enough(y.hi, difference.hi, 0x1p-2), y.hi, Constants<double>::nan);
+      const auto exact_enough = (y.hi >= (1 + abs(difference.hi)) * least) & (y.hi < Constants<double>::infinity);
+      y.hi = select(exact_enough, y.hi, Constants<double>::nan);
       lanes.store(states, 0, y);
       lanes.store(states, RowStates::log_sum, p_sum);
       lanes.store(states, RowStates::log_sum + 1, q_sum);
@@ -430,22 +434,18 @@ struct FarDivergence {
   }
 
  private:
-  /// The exponentials' relative error, 2^-28 of float32 data and 2^-59 of float64, counts sum p |a - b| times, and that
-  /// is at most the divergence + 2 + the difference of the logarithms. It is to stay below half an ULP.
-  KULLBACK_INLINE static Mask<double> exact_enough(Pack<double> y, Pack<double> difference, double least) {
-    return (y >= (1 + abs(difference)) * least) & (y < Constants<double>::infinity);
-  }
-
   /// Of float32 data, for which the logarithm of a quotient will do.
   KULLBACK_INLINE static void finish_narrow(RowStates& states, RowLanes lanes) {
-    constexpr double nan = Constants<double>::nan;
-    // Where divergences are made of logarithms and terms by themselves, the square of the error counts.
+    constexpr double nan = Constants<double>::nan, infinity = Constants<double>::infinity;
+    // The exponentials' relative error, 2^-28, counts, of p, what log(p/q) deviates from its mean and, of q, once; it
+    // is to stay below half an ULP. Where divergences are made of logarithms and all terms by themselves, its square
+    // does.
     constexpr double least = 0x1p-4, least_known = 0x1p-20;
     const auto p_mass = 1 + lanes.load(states.hi[0]), q_mass = 1 + lanes.load(states.hi[1]);
     const auto difference = log_pair<Spare>(q_mass / p_mass).hi;
     const auto y = lanes.load(states.hi[moment]) / p_mass + difference;
     const auto largest = lanes.load(states.max[0]) + lanes.load(states.max[1]);
-    const auto good = exact_enough(y, difference, least) & (largest - largest == 0);
+    const auto good = (y >= least) & (y < infinity) & (largest - largest == 0);
     Pair<Pack<double>, Nothing> sums[2] = {};
     if (!all(good | (lane_numbers<double>() >= static_cast<double>(lanes.count)))) {
       lanes.spare = false;
