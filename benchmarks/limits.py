@@ -45,6 +45,8 @@ PIECES: dict[str, dict[str, Count]] = {
         "narrow_scale": (1, 1.5, 0),
         "narrow_shift": (0, 1, 0),  # two differences
         "narrow_moments": (1, 4, 0),  # widened 2, sum, product
+        # Of two logits: load, clamped, exponential 14, largest 2 times, range 4; widened 6, values 2, sums 4
+        "narrow_divergence": (11, 31, 0),
         "narrow_labels": (1, 4.5, 0),  # comparison; the same
         "narrow_loss": (0.5, 2, 0),  # from logits: -|z|, 1 - y, comparison, choice, product
         "narrow_mixture": (2, 4.5, 0),  # of two logarithms, with the first product's error
@@ -91,6 +93,7 @@ NARROW: dict[str, Work] = {
     "kl_divergence": {"narrow_load": 2, "narrow_valid": 3, "narrow_log_ratio": 1, "narrow_sum": 1},
     "js_divergence": {"load": 2, "valid": 2, "log": 1, "jensen": 1, "select": 3, "product": 2, "sum": 2, "add": 4},
     "entropy_from_logits": {"term": 1, "narrow_moments": 1},
+    "kl_divergence_from_logits": {"narrow_divergence": 1},
     "softmax": _NARROW_SOFTMAX,
     f"{CE}.soft_mean": {"term": 1, "narrow_load": 1, "narrow_labels": 1},
     "log_softmax": {"term": 1, "narrow_load": 1, "narrow_shift": 1, "narrow_store": 1},
