@@ -100,7 +100,7 @@ struct RowKernel {
   /// What reads the rows first: the kernel needs its finished states.
   const RowKernel* normalizer;
   /// Makes the same in natural units, and sooner, of most rows; NaN of those it is not exact enough for, whose first
-  /// logarithm of a sum is NaN, too, unless they are as good as the normalizer's. Or null.
+  /// logarithm of a sum is NaN, too, unless it is good enough to go on with. Or null.
   const RowKernel* shortcut;
   /// Rows up to this length that lie one after the other are faster read as columns, all of them together.
   std::size_t short_row;

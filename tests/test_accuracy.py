@@ -442,6 +442,16 @@ def test_divergences_of_near_and_far_rows(measure: str, kind: str, dtype: Float)
     assert_within(1, np.array(got), exact, [0] * len(got), lambda i: labels[i])
 
 
+@both_types
+@pytest.mark.parametrize("measure", ["kl_divergence_from_logits", "js_divergence_from_logits"])
+def test_huge_logits_of_what_is_unlikely(measure: str, dtype: Float) -> None:
+    """What weighs next to nothing may weigh something where it is multiplied by 10^38."""
+    for unlikely in (-90.0, -131.0, -133.0, -200.0):
+        for n in (30, 4_000, 40_000):
+            pools = [np.array(x, dtype) for x in ([-20, -20, unlikely], [-19, -20, -3.4e38])]
+            assert_logits(measure, pools, np.repeat(np.arange(3), [1, 1, n]))
+
+
 def blocks(dtype: Float) -> dict[str, Array]:
     """Rows of three blocks, by what stands out in them."""
     rng = np.random.default_rng(43)

@@ -322,6 +322,24 @@ def test_divergence_of_a_row_without_probabilities(bad: str, good: str, dtype: F
 
 
 @both_types
+def test_what_is_excluded_makes_any_divergence_infinite(dtype: Float) -> None:
+    """However unlikely it was, and however far the other classes are apart."""
+    rng = np.random.default_rng(17)
+    for distance in (0, 0.01, 0.2, 1, 5):
+        for n in (2, 3, 19, 40, 4097):
+            for unlikely in (-90, -131, -140, -1e9, -3e38):
+                p = rng.normal(0, 1, n).astype(dtype)
+                q = (p + distance * rng.normal(0, 1, n)).astype(dtype)
+                p[n // 2], q[n // 2] = unlikely, -INF
+                assert kb.kl_divergence_from_logits(p, q) == INF, f"{unlikely} among {n}, {distance} apart"
+                rows = np.stack([p, p]), np.stack([q, p])
+                np.testing.assert_array_equal(kb.kl_divergence_from_logits(*rows), [INF, 0])
+                np.testing.assert_array_equal(
+                    kb.kl_divergence_from_logits(*(x.T.copy() for x in rows), axis=0), [INF, 0]
+                )
+
+
+@both_types
 def test_equal_rows_are_exactly_zero_apart(dtype: Float) -> None:
     rng = np.random.default_rng(3)
     for n in LENGTHS:

@@ -265,7 +265,8 @@ class DirectColumns {
         keep(row, logits, exponentials);
         state_[row].most = logits;
         state_[row].largest = exponentials;
-        if (n_ <= lanes) continue;
+        // Of two and more that end here, folding reads no sums.
+        if (1 < n_ && n_ <= lanes) continue;
         state_[row].sum = broadcast_like<DirectState::Wide>(0.0);
         // NaN stays.
         waiting_[row] = min(broadcast(0.0F), exponentials);
@@ -349,7 +350,7 @@ struct DirectDivergence {
   static constexpr int count = 3;
   Wide sums[count];
 
-  /// The largest logits; and where it does not matter if a logit of q lies below direct_lowest, for p's does, too.
+  /// The largest logits; and where no logit of q is below direct_lowest or, if p's is, below that: such weigh nothing.
   struct Range {
     Pack<float> p_most = broadcast(-Constants<float>::infinity), q_most = p_most;
     Mask<float> valid = broadcast(0.0F) == 0;
@@ -381,7 +382,7 @@ struct DirectDivergence {
     KULLBACK_INLINE Terms(Pack<float> p_logits, Pack<float> q_logits, Range& range) {
       range.p_most = max(p_logits, range.p_most);
       range.q_most = max(q_logits, range.q_most);
-      range.valid = range.valid & ((q_logits >= direct_lowest) | (broadcast(direct_lowest) >= p_logits));
+      range.valid = range.valid & (q_logits >= min(broadcast(direct_lowest), p_logits));
       p_logits = not_too_low(p_logits);
       q_logits = not_too_low(q_logits);
       p = fine_exp<direct_shift>(p_logits);
