@@ -430,6 +430,67 @@ struct DirectDivergences {
   }
 };
 
+/// exp(x) - 1 - x of |x| <= 8, good to 2^-27.
+template <class V>
+KULLBACK_INLINE V exponential_excess_of_float(V x) {
+  x = 0.25 * x;
+  const V square = x * x;
+  V y = square * two_chain_polynomial(Polynomials<double>::excess_tail, x, square);
+  for (int i = 0; i < 2; ++i) {
+    // With e = exp(x) - 1, exp(2 x) - 1 - 2 x is e^2 + 2 (e - x).
+    const V e = y + x;
+    y = fma(e, e, y + y);
+    x = x + x;
+  }
+  return y;
+}
+
+/// See read_near_divergences.
+struct NearDivergence {
+  using Wide = DirectState::Wide;
+  Wide sum = broadcast_like<Wide>(0.0);
+  Pack<float> least = broadcast(Constants<float>::infinity), most = -least;  ///< of log(q/p) + shift
+  Mask<float> valid = broadcast(0.0F) == 0;
+  double shift;  ///< the difference of the normalizers
+
+  KULLBACK_INLINE explicit NearDivergence(double of_row) : shift(of_row) {}
+
+  KULLBACK_INLINE void add(Pack<float> p, Pack<float> q) { add(Terms(p, q, *this)); }
+  /// Of the last elements of a row, `there` tells which lanes hold one; the others hold what none is below.
+  KULLBACK_INLINE void add_rest(Pack<float> p, Pack<float> q, Mask<float> there) {
+    Terms terms(p, q, *this);
+    terms.weights.scale = select(there, terms.weights.scale, 0);
+    add(terms);
+  }
+
+  /// Whether the sum is good in a row whose largest logit of p is `max`.
+  KULLBACK_INLINE bool fits(double max) const {
+    constexpr double furthest = 7.99;
+    return all(valid) && direct_least_max <= max && max <= direct_largest_max &&
+           double{largest_lane(most)} - shift <= furthest && double{largest_lane(-least)} + shift <= furthest;
+  }
+
+ private:
+  struct Terms {
+    FineExp<pack_bytes> weights;
+    Wide difference;
+
+    KULLBACK_INLINE Terms(Pack<float> p, Pack<float> q, NearDivergence& row) {
+      row.valid = row.valid & (q >= min(broadcast(direct_lowest), p));
+      p = not_too_low(p);
+      q = not_too_low(q);
+      row.least = min(q - p, row.least);
+      row.most = max(q - p, row.most);
+      weights = fine_exp<direct_shift>(p);
+      difference = (widen(q) - widen(p)) - row.shift;
+    }
+  };
+
+  KULLBACK_INLINE void add(const Terms& terms) {
+    sum = fma(terms.weights.value(), exponential_excess_of_float(terms.difference), sum);
+  }
+};
+
 /// Of numbers of that many rows, one at least, whole packs are read.
 template <class T>
 KULLBACK_INLINE void clear_last_pack(T (&hi)[tile_rows], T (&lo)[tile_rows], std::size_t rows) {

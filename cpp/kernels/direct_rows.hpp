@@ -201,3 +201,43 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_divergences(const RowBatch<float>& batch
     return valid & fitting;
   });
 }
+
+/// Divergences of logits that are near to each other, once the normalizers are known: with x = log(q/p),
+/// sum p (exp(x) - 1 - x). One bit per row tells which are done.
+KULLBACK_OUT_OF_LINE std::uint64_t read_near_divergences(const RowBatch<float>& batch, RowStates& states) {
+  constexpr std::size_t lanes = DirectState::lanes;
+  const RowStates& known = *batch.normalizers;
+  std::uint64_t done = 0;
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    const auto input = [&](int k) KULLBACK_INLINE_LAMBDA {
+      const float* const from = batch.in[k] + static_cast<std::ptrdiff_t>(row) * batch.row_stride[k];
+      prefetch_ahead(from, batch.row_stride[k], batch.n, 2);
+      return from;
+    };
+    // Of rows that are equal but for their largest logits, exact.
+    constexpr int sum = RowStates::log_sum;
+    const double shift = (known.max[1][row] - known.max[0][row]) + (known.hi[sum + 1][row] - known.hi[sum][row]);
+    const float *const p = input(0), *const q = input(1);
+    NearDivergence of_row(shift);
+    std::size_t i = 0;
+    for (; i + lanes <= batch.n; i += lanes) of_row.add(load(p + i), load(q + i));
+    if (i < batch.n) {
+      const std::size_t rest = batch.n - i;
+      const auto load_rest = [=](const float* from)
+                                 KULLBACK_INLINE_LAMBDA { return partial_load(from + i, rest, direct_lowest); };
+      of_row.add_rest(load_rest(p), load_rest(q), lane_numbers<float>() < static_cast<float>(rest));
+    }
+    states.hi[0][row] = sum_of_lanes(of_row.sum);
+    states.lo[0][row] = 0;
+    done |= std::uint64_t{of_row.fits(known.max[0][row])} << row;
+  }
+  std::uint64_t finite = 0;
+  for_rows(batch.rows, [&](RowLanes some) KULLBACK_INLINE_LAMBDA {
+    const auto normalizers = some.load(known.max[0]) + some.load(known.hi[RowStates::log_sum]);
+    const auto unit = exp_of_gap(exactly<Spare>(-normalizers), 1).hi * from_exponent<double>(-direct_shift);
+    const auto sum = some.load(states.hi[0]) * unit;
+    finite |= to_word(sum - sum == 0) << some.first;
+    some.store(states.hi[0], sum);
+  });
+  return done & finite;
+}

@@ -457,6 +457,9 @@ struct FarDivergence {
   }
 };
 template <>
+constexpr bool is_near_divergence<KlDivergenceFromLogits> = true;
+
+template <>
 struct ShortcutOf<KlDivergenceFromLogits> {
   using Type = FarDivergence;
 };

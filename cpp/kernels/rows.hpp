@@ -383,6 +383,12 @@ constexpr bool has_moment_way = is_moment<Op> && same<T, float>;
 template <class Op, class T>
 constexpr bool has_divergence_way = is_shortcut<Op> && same<T, float>;
 
+/// Whether an operation makes divergences of logits whose normalizers are known; see NearDivergence.
+template <class Op>
+constexpr bool is_near_divergence = false;
+template <class Op, class T>
+constexpr bool has_near_way = is_near_divergence<Op> && same<T, float>;
+
 /// Whether most rows are read in float32 lanes, as logits.
 template <class Op, class T>
 constexpr bool is_read_directly =
@@ -442,6 +448,9 @@ void rows(const RowBatch<T>& batch, const Setting& setting, RowStates& states) {
   std::uint64_t done_before = 0;
   if constexpr (has_direct_way<Op, T>) done_before = read_rows_directly(batch, states);
   if constexpr (has_divergence_way<Op, T>) done_before = read_divergences(batch, states);
+  if constexpr (has_near_way<Op, T>) {
+    if (setting.one == 1) done_before = read_near_divergences(batch, states);
+  }
   if constexpr (has_moment_way<Op, T>) {
     if (is_plain(setting)) done_before = read_moments(batch, states);
   }

@@ -109,6 +109,15 @@ POLYNOMIALS = (
         {"float": 3},
     ),
     Polynomial(
+        "excess_tail",
+        "(exp(x) - 1 - x) / x^2, |x| <= 2: for float32 data",
+        exp_remainder,
+        lambda x: 1 / exp_remainder(x),
+        mpf(-2),
+        mpf(2),
+        {"double": 11},
+    ),
+    Polynomial(
         "log1p_tail",
         "(log1p(r) - r) / r^2, -0.056 <= r <= 1/16",
         lambda r: series(lambda k: mpf(-1) ** (k + 1) / (k + 2), r),
