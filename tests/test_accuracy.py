@@ -443,6 +443,22 @@ def test_divergences_of_near_and_far_rows(measure: str, kind: str, dtype: Float)
 
 
 @both_types
+def test_near_rows_that_lie_far_from_0(dtype: Float) -> None:
+    """What all logits have in common takes no digits from what they differ by."""
+    got, exact = [], []
+    cases = [([0, 1e-3], [c, c]) for c in (1, 1e3, 1e6, 1e9, 1e30)] + [
+        ([0, d], [c, c]) for d, c in ((1e-6, 1e4), (1e-7, 40))
+    ]
+    cases += [([-0.1, -19.9], [1e8, 1e8 - 8]), ([-8.1, -39.9], [2e8, 2e8 - 16]), ([-20, -np.inf], [-20, -124])]
+    for p, q in cases:
+        for counts in ([1, 1], [8, 8], [15, 1], [1, 15]):
+            rows = [np.array(x, dtype) for x in (p, q)]
+            got.append(kullback.kl_divergence_from_logits(*(np.repeat(x, counts) for x in rows)))
+            exact.append(LOGIT_SUMS["kl_divergence_from_logits"](counts, *(Softmax(x, counts) for x in rows))[0])
+    assert_within(1, np.array(got), exact, [0] * len(got), lambda i: str(cases[i // 4]))
+
+
+@both_types
 @pytest.mark.parametrize("measure", ["kl_divergence_from_logits", "js_divergence_from_logits"])
 def test_huge_logits_of_what_is_unlikely(measure: str, dtype: Float) -> None:
     """What weighs next to nothing may weigh something where it is multiplied by 10^38."""

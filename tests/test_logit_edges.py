@@ -322,6 +322,16 @@ def test_divergence_of_a_row_without_probabilities(bad: str, good: str, dtype: F
 
 
 @both_types
+def test_masked_rows_a_constant_apart_are_equal(dtype: Float) -> None:
+    for open_classes in (1, 2, 16):
+        for masked in (7, 199, 5_000):
+            p = np.full(open_classes + masked, -INF, dtype)
+            p[:open_classes] = np.arange(open_classes) % 2 - 20
+            for shift in (-7, 7, 64, 1e6):
+                assert same(kb.kl_divergence_from_logits(p, p + dtype(shift)), 0.0), f"{masked} masked, shift {shift}"
+
+
+@both_types
 def test_what_is_excluded_makes_any_divergence_infinite(dtype: Float) -> None:
     """However unlikely it was, and however far the other classes are apart."""
     rng = np.random.default_rng(17)

@@ -449,11 +449,12 @@ KULLBACK_INLINE V exponential_excess_of_float(V x) {
 struct NearDivergence {
   using Wide = DirectState::Wide;
   Wide sum = broadcast_like<Wide>(0.0);
-  Pack<float> least = broadcast(Constants<float>::infinity), most = -least;  ///< of log(q/p) + shift
+  Pack<float> least = broadcast(Constants<float>::infinity), most = -least;  ///< of q - p
   Mask<float> valid = broadcast(0.0F) == 0;
-  double shift;  ///< the difference of the normalizers
+  double p_max, q_max, shift;  ///< the largest logits; how much more log sum exp(q - max q) is than that of p
 
-  KULLBACK_INLINE explicit NearDivergence(double of_row) : shift(of_row) {}
+  KULLBACK_INLINE NearDivergence(double max_of_p, double max_of_q, double difference)
+      : p_max(max_of_p), q_max(max_of_q), shift(difference) {}
 
   KULLBACK_INLINE void add(Pack<float> p, Pack<float> q) { add(Terms(p, q, *this)); }
   /// Of the last elements of a row, `there` tells which lanes hold one; the others hold what none is below.
@@ -463,11 +464,15 @@ struct NearDivergence {
     add(terms);
   }
 
-  /// Whether the sum is good in a row whose largest logit of p is `max`.
-  KULLBACK_INLINE bool fits(double max) const {
-    constexpr double furthest = 7.99;
-    return all(valid) && direct_least_max <= max && max <= direct_largest_max &&
-           double{largest_lane(most)} - shift <= furthest && double{largest_lane(-least)} + shift <= furthest;
+  /// Whether the sum is good, in a row with that log sum exp(p).
+  KULLBACK_INLINE bool fits(double log_sum) const {
+    // With less, impossible classes that count as exp(direct_lowest) would not vanish among subnormals; beside larger
+    // differences the largest log(q/p) is not known well enough.
+    constexpr double least_log_sum = -2, largest_difference = 0x1p16, furthest = 7.99;
+    const double difference = (q_max - p_max) + shift;
+    return all(valid) && least_log_sum <= log_sum && p_max <= direct_largest_max &&
+           __builtin_fabs(difference) <= largest_difference && double{largest_lane(most)} - difference <= furthest &&
+           double{largest_lane(-least)} + difference <= furthest;
   }
 
  private:
@@ -482,7 +487,8 @@ struct NearDivergence {
       row.least = min(q - p, row.least);
       row.most = max(q - p, row.most);
       weights = fine_exp<direct_shift>(p);
-      difference = (widen(q) - widen(p)) - row.shift;
+      // Gaps are exact, where q - p need not be.
+      difference = ((widen(q) - row.q_max) - (widen(p) - row.p_max)) - row.shift;
     }
   };
 

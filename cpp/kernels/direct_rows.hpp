@@ -214,11 +214,9 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_near_divergences(const RowBatch<float>& 
       prefetch_ahead(from, batch.row_stride[k], batch.n, 2);
       return from;
     };
-    // Of rows that are equal but for their largest logits, exact.
-    constexpr int sum = RowStates::log_sum;
-    const double shift = (known.max[1][row] - known.max[0][row]) + (known.hi[sum + 1][row] - known.hi[sum][row]);
+    const double *const p_log_sum = known.hi[RowStates::log_sum], *const q_log_sum = known.hi[RowStates::log_sum + 1];
     const float *const p = input(0), *const q = input(1);
-    NearDivergence of_row(shift);
+    NearDivergence of_row(known.max[0][row], known.max[1][row], q_log_sum[row] - p_log_sum[row]);
     std::size_t i = 0;
     for (; i + lanes <= batch.n; i += lanes) of_row.add(load(p + i), load(q + i));
     if (i < batch.n) {
@@ -229,7 +227,7 @@ KULLBACK_OUT_OF_LINE std::uint64_t read_near_divergences(const RowBatch<float>& 
     }
     states.hi[0][row] = sum_of_lanes(of_row.sum);
     states.lo[0][row] = 0;
-    done |= std::uint64_t{of_row.fits(known.max[0][row])} << row;
+    done |= std::uint64_t{of_row.fits(known.max[0][row] + p_log_sum[row])} << row;
   }
   std::uint64_t finite = 0;
   for_rows(batch.rows, [&](RowLanes some) KULLBACK_INLINE_LAMBDA {
